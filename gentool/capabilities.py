@@ -1,0 +1,121 @@
+"""The vocabulary by which parts fit together: each word promises the methods below on the model.
+
+N is the batch size, images are float32 in [-1, 1] of shape (N, C, H, W), labels int64 of shape (N,) or None,
+`step` is a `gentool.Step`: the only source of randomness.
+
+Models may offer words that are not here (a plugin's own loss needs a plugin's own model); a word here has one meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from gentool.data.batch import DataInfo
+    from gentool.randomness import Step
+    from gentool.sampling import Partial, Samples
+
+
+class Model(Protocol):
+    """Every model."""
+
+    config: object
+    info: DataInfo
+    conditional: bool  # False where absent: takes no labels
+
+
+class Reconstruct(Protocol):
+    """``"reconstruct"``: a deterministic round trip through the bottleneck."""
+
+    def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+class Features(Protocol):
+    """``"features"``: a representation for other tasks, shape (N, D); `encoder` is the part that fine-tuning trains."""
+
+    encoder: nn.Module
+
+    def features(self, images: Tensor) -> Tensor: ...
+
+
+class Decode(Protocol):
+    """``"decode"``: images of latent vectors z, shape (N, D), whose prior is a standard normal."""
+
+    latent: int
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+class Encode(Protocol):
+    """``"encode"``: the mean latent vector (N, D) of each image; the inverse of `decode`."""
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+class Elbo(Protocol):
+    """``"elbo"``: the evidence lower bound of log p(x), in nats per image, each shape (N,)."""
+
+    def elbo(self, images: Tensor, labels: Tensor | None, step: Step) -> tuple[Tensor, Tensor]:
+        """(reconstruction term E_q[log p(x|z)], KL(q(z|x) || p(z))): the bound is the first minus the second."""
+
+    def log_weights(self, images: Tensor, labels: Tensor | None, k: int, step: Step) -> Tensor:
+        """log p(x, z_i) - log q(z_i|x) of k draws from q, shape (k, N): IWAE's bound is logmeanexp over k."""
+
+
+class LogProb(Protocol):
+    """``"log-prob"``: the exact log-likelihood of each image in nats, shape (N,)."""
+
+    def log_prob(self, images: Tensor, labels: Tensor | None = None) -> Tensor: ...
+
+
+class Likelihood(Protocol):
+    """``"likelihood"``: how a likelihood in nats is to be read: what the density is over."""
+
+    def protocol(self) -> str:
+        """For example ``"Bernoulli over binarised pixels"`` or ``"256-way discrete"``."""
+
+
+class GridDensity(Protocol):
+    """``"grid-density"``: an exact density over integer grids x (N, C, H, W) in [0, levels), usable as a prior of codes."""
+
+    def log_prob_levels(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Shape (N,), nats."""
+
+    def draw_levels(self, n: int, *, step: Step, labels: Tensor | None = None) -> Iterator[Partial | Tensor]:
+        """Ends with an int64 tensor (N, C, H, W)."""
+
+
+class Adversarial(Protocol):
+    """``"adversarial"``: a generator and a discriminator as submodules of those names (and phases)."""
+
+    generator: nn.Module  # (z (N, latent), labels) -> images
+    discriminator: nn.Module  # (images, labels) -> logits (N,)
+    latent: int
+
+
+class Codebook(Protocol):
+    """``"codebook"``: a discrete bottleneck."""
+
+    codes: int
+
+    def encode_codes(self, images: Tensor) -> Tensor:
+        """int64 (N, h, w) in [0, codes)."""
+
+    def decode_codes(self, codes: Tensor) -> Tensor: ...
+
+
+CAPABILITIES: dict[str, type] = {
+    "reconstruct": Reconstruct,
+    "features": Features,
+    "decode": Decode,
+    "encode": Encode,
+    "elbo": Elbo,
+    "log-prob": LogProb,
+    "likelihood": Likelihood,
+    "grid-density": GridDensity,
+    "adversarial": Adversarial,
+    "codebook": Codebook,
+}

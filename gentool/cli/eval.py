@@ -1,0 +1,190 @@
+"""gentool eval MODEL|RUN|CHECKPOINT --EVALUATOR ..."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gentool.cli.common import (
+    RUNS,
+    AtOption,
+    DeviceOption,
+    Images,
+    ImagesOption,
+    JsonOption,
+    PluginOption,
+    PretrainedOption,
+    QuietOption,
+    RunsOption,
+    SeedOption,
+    SetOption,
+    ShippedOption,
+    SourceArgument,
+    open_source,
+    print_json,
+    say,
+    use_plugins,
+)
+
+if TYPE_CHECKING:
+    from gentool.evaluating import Report
+    from gentool.runs.source import Source
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def evaluate(
+    ctx: typer.Context,
+    source: SourceArgument,
+    data: Annotated[str | None, typer.Option("--data", help="A data set, or SET:SPLIT.", metavar="D[:SPLIT]")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many examples.")] = None,
+    seed: SeedOption = 0,
+    sets: SetOption = None,
+    pretrained: PretrainedOption = False,
+    checkpoint: ShippedOption = None,
+    at: AtOption = "last",
+    device: DeviceOption = "auto",
+    runs: RunsOption = RUNS,
+    plugin: PluginOption = None,
+    images: ImagesOption = Images.AUTO,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> int:
+    """Score a trained model. Each evaluator that fits is a flag: --elbo, --fid, ... (`gentool info MODEL`)."""
+    use_plugins(plugin)
+    names = flags(ctx.args, "eval")
+    opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
+    from gentool.errors import UsageError
+    from gentool.scoring import choose
+
+    chosen = choose(opened, names)
+    if not chosen:
+        raise UsageError(f"'{opened.spec.name}' names no evaluators of its own; `gentool info {opened.spec.name}` shows which fit.")
+    scorer = make_scorer(opened, where, data, limit, seed, sets, chosen, quiet=quiet)
+    reports = []
+    for spec in chosen:
+        report = scorer.run(spec, scorer_options(sets, spec.name))
+        reports.append(report)
+        if not as_json:
+            show_report(report, folder_of(opened), images, quiet=quiet)
+    if as_json:
+        print_json({"source": opened.origin, "model": opened.spec.name, "reports": [r.to_json() for r in reports]})
+    return 0
+
+
+def flags(arguments: list[str], verb: str) -> list[str]:
+    """``["--elbo", "--fid"]`` -> names; anything else is refused with one sentence."""
+    from gentool.errors import UsageError, did_you_mean
+    from gentool.registry import registry
+    from gentool.show.text import safe_text
+
+    names = []
+    for word in arguments:
+        if not word.startswith("--") or len(word) < 3:
+            raise UsageError(f"gentool {verb} does not understand '{safe_text(word)[:60]}'. See `gentool {verb} --help`.")
+        name = word[2:]
+        if "=" in name:
+            raise UsageError(f"--{safe_text(name)[:60]} takes no value; set options with --set {name.partition('=')[0]}.KEY=VALUE.")
+        known = registry().names("evaluator") + (registry().names("sampler") if verb == "viz" else [])
+        own = ["data", "limit", "seed", "set", "pretrained", "checkpoint", "at", "device", "runs", "images", "quiet", "json"]
+        if name not in known:
+            raise UsageError(f"gentool {verb} has no option '--{safe_text(name)[:60]}'.{did_you_mean(name, known + own)}")
+        names.append(name)
+    return names
+
+
+def make_scorer(
+    opened: Source, where: Any, data: str | None, limit: int | None, seed: int, sets: list[str] | None, chosen: Any, *, quiet: bool
+) -> Any:
+    """The scorer of a call, with its bar and its `--set data.*`."""
+    from gentool.config import parse_set
+    from gentool.errors import UsageError, did_you_mean
+    from gentool.scoring import Scorer
+
+    name, split = split_of(data)
+    known = {spec.name for spec in chosen} | {"data"}
+    changes = {}
+    for key, value in parse_set(sets or []).items():
+        prefix, _, rest = key.partition(".")
+        if prefix not in known or not rest:
+            raise UsageError(f"--set {key}: here it is EVALUATOR.KEY=VALUE or data.KEY=VALUE.{did_you_mean(prefix, known)}")
+        if prefix == "data":
+            changes[rest] = value
+    return Scorer(
+        opened, where, seed=seed, data=name, split=split, limit=limit, data_changes=changes, on_progress=_bar(quiet)
+    )
+
+
+def scorer_options(sets: list[str] | None, name: str) -> dict[str, Any]:
+    from gentool.config import parse_set
+
+    return {
+        key.partition(".")[2]: value for key, value in parse_set(sets or []).items() if key.partition(".")[0] == name
+    }
+
+
+def split_of(data: str | None) -> tuple[str | None, str | None]:
+    """``mnist:test`` -> ("mnist", "test"); ``folder:pics:train`` -> ("folder:pics", "train"); ``:train`` -> (None, "train")."""
+    if data is None:
+        return None, None
+    name, colon, split = data.rpartition(":")
+    if colon and split in ("train", "validation", "test"):
+        return name or None, split
+    return data, None
+
+
+def _bar(quiet: bool) -> Any:
+    if quiet or not sys.stderr.isatty():
+        return lambda name, done, total: None
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def update(name: str, done: int, total: int) -> None:
+        bar = bars.get(name)
+        if bar is None or done < bar.n:
+            bar = bars[name] = tqdm(total=total, desc=name, leave=False, unit="ex")
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+            bars.pop(name)
+
+    return update
+
+
+def folder_of(opened: Source) -> Path:
+    return opened.run / "samples" if opened.run else Path()
+
+
+def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) -> None:
+    """A report as text on stdout; its pictures and plots as files, and in the terminal where there is one."""
+    from gentool.show.grid import make_grid, save_png
+    from gentool.show.plots import plot_png, plot_terminal
+    from gentool.show.tables import print_table
+    from gentool.show.terminal import show_image
+    from gentool.show.text import safe_text
+
+    print(report.name + (f"  ({safe_text(report.protocol)})" if report.protocol else ""))
+    width = max((len(s.name) for s in report.scalars), default=0)
+    for scalar in report.scalars:
+        error = f" ± {scalar.error:.3g}" if scalar.error is not None else ""
+        print(f"  {safe_text(scalar.name):{width}}  {scalar.value:.5g}{error} {scalar.unit}".rstrip())
+    if report.table:
+        print_table(report.table)
+    if report.curves:
+        path = folder / f"{report.name}.png"
+        save_png(plot_png(report.curves, report.axes, log_y=report.log_y, title=report.name), path)
+        if not quiet and sys.stderr.isatty():
+            plot_terminal(report.curves, report.axes, log_y=report.log_y, title=report.name)
+        print(path)
+    for item in report.pictures:
+        path = folder / f"{report.name}-{item.name}.png".replace(" ", "-")
+        save_png(make_grid(item.images, columns=item.columns), path)
+        if not quiet:
+            show_image(make_grid(item.images, columns=item.columns, scale=1, pad=1), mode=images, title=item.name)
+        print(path)
+    say("", quiet=True)

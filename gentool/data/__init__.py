@@ -1,0 +1,1 @@
+"""Data sets, declared transforms, and one order of examples that can be resumed."""

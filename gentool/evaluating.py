@@ -1,0 +1,108 @@
+"""Evaluators are streams: `update(batch, outputs)`, `merge(other)` across ranks, `compute() -> Report`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from gentool.data.batch import Batch, DataInfo
+    from gentool.randomness import Step
+    from gentool.sampling import Samples
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One figure. `unit` such as "nats" or "bits/dim"; `error` a standard error where one is known."""
+
+    name: str
+    value: float
+    unit: str = ""
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a plot."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Images (n, C, H, W) in [-1, 1] laid out in `columns`."""
+
+    name: str
+    images: Tensor
+    columns: int | None = None
+
+
+@dataclass
+class Report:
+    """What an evaluator found. `protocol` says in one line how: data, split, N, draws; every figure names it."""
+
+    name: str
+    scalars: list[Scalar] = field(default_factory=list)
+    protocol: str = ""
+    curves: list[Curve] = field(default_factory=list)
+    axes: tuple[str, str] = ("x", "y")
+    log_y: bool = False
+    pictures: list[Picture] = field(default_factory=list)
+    table: list[dict[str, object]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Scalars, table and curves as plain JSON values (pictures go to files)."""
+        return {
+            "evaluator": self.name,
+            "protocol": self.protocol,
+            "scalars": {
+                s.name: {"value": s.value, "unit": s.unit} | ({} if s.error is None else {"error": s.error})
+                for s in self.scalars
+            },
+            "table": self.table,
+            "curves": [{"name": c.name, "x": list(c.x), "y": list(c.y)} for c in self.curves],
+        }
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an evaluator may use beside its stream: the model in eval mode, its data description, data and samples.
+
+    `model_name` is for captions only. `batches(split)` goes through a split once, in order, with the run's transforms;
+    `samples(n)` draws n samples by the model's sampler in chunks. `limit` is the user's `--limit` (None: all).
+    """
+
+    model: nn.Module
+    model_name: str
+    info: DataInfo
+    step: Step
+    device: torch.device
+    dataset: str
+    split: str
+    limit: int | None
+    open_batches: Any
+    draw_samples: Any
+
+    def batches(self, split: str | None = None, *, limit: int | None = None) -> Iterator[Batch]:
+        """The batches of a split (default: the evaluated one), at most `limit` examples."""
+        return self.open_batches(split or self.split, limit)  # type: ignore[no-any-return]
+
+    def samples(self, n: int) -> Iterator[Samples]:
+        """n samples in chunks, memory bounded by the chunk."""
+        return self.draw_samples(n)  # type: ignore[no-any-return]
+
+
+class Evaluator(Protocol):
+    """What `EvaluatorSpec.factory(config, context)` makes."""
+
+    def update(self, batch: Batch, outputs: Samples | None) -> None: ...
+
+    def merge(self, other: Any) -> None: ...
+
+    def compute(self) -> Report: ...

@@ -1,0 +1,182 @@
+"""Frozen descriptions of what a plugin offers. Light: nothing here or in a plugin's `__init__` imports torch.
+
+Objects are named as ``"package.module:attribute"`` and imported only when they are used.
+
+How parts find each other: a model *offers* capabilities (words such as ``"reconstruct"``), a loss, sampler or
+evaluator *needs* some. A part fits a model when every word it needs is offered. `gentool/capabilities.py` is the
+vocabulary: which methods each word promises.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Output(StrEnum):
+    """What a model gives: it decides which samplers, evaluators and viewers fit."""
+
+    IMAGE = "image"
+    TEXT = "text"
+    BOXES = "boxes"
+    LABEL = "label"
+    MASK = "mask"
+    DEPTH = "depth"
+    FEATURES = "features"
+
+
+def option(
+    default: T,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> T:
+    """A documented dataclass field of a config. `ge`, `gt`, `le`, `lt` bound a number; use ``Literal`` for choices.
+
+    Use it only inside frozen dataclasses: ``hidden: int = option(512, "width of the hidden layers", ge=1)``.
+    """
+    limits = {key: limit for key, limit in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if limit is not None}
+    made: Any = field(default=default, metadata={"help": help, "limits": limits})
+    return made  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoConfig:
+    """The config of a part that has nothing to set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A model: a `torch.nn.Module` made as ``factory(config, info)`` with `info` a `gentool.DataInfo`.
+
+    The module keeps both as ``model.config`` and ``model.info``. A conditional one has ``model.conditional = True``
+    and takes ``labels`` (int64, shape (N,)) wherever its capabilities name them.
+    """
+
+    name: str  # what the user types: "vqvae"
+    summary: str  # one line for `gentool list`
+    factory: str  # "gentool_vqvae.model:VQVAE"
+    config: type  # a frozen dataclass of typed, documented fields (`option`)
+    output: Output
+    loss: str  # default names in the other registries
+    sampler: str | None
+    evaluators: tuple[str, ...]
+    dataset: str  # default, embedded
+    offers: tuple[str, ...]  # capabilities, see gentool/capabilities.py
+    paper: str
+    inputs: tuple[str, ...] = ("image",)  # fields of a Batch it reads: "image", "label", "tokens", ...
+    phases: tuple[str, ...] = ("model",)  # submodules with an optimiser each; "model" is the whole
+    defaults: Mapping[str, object] = field(default_factory=dict)  # dotted keys over the host's defaults
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # "debug" trains two steps in a second
+    checkpoints: Mapping[str, str] = field(default_factory=dict)  # preset -> file in the package, the first is default
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec:
+    """An objective: ``factory(config)`` gives a callable ``(model, batch, step) -> Iterator[Phase]``.
+
+    With `monitor`, validation runs the objective without gradients in eval mode, and the named scalar (or phase)
+    decides the best checkpoint: smaller is better. Without, there is no validation pass (adversarial games).
+    """
+
+    name: str
+    summary: str
+    factory: str
+    needs: tuple[str, ...]
+    config: type = NoConfig
+    monitor: str | None = None
+    paper: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerSpec:
+    """A sampler: a generator function ``(model, n, *, step, labels=None, **options) -> Iterator[Partial | Samples]``.
+
+    `options` are the fields of `config`. It yields `Partial`s as it goes and ends with one `Samples` of n items.
+    With `view`, it is a way to look at a model (`gentool viz MODEL --NAME`): n is ignored and the picture is laid out
+    by the sampler (`Samples.columns`).
+    """
+
+    name: str
+    summary: str
+    factory: str
+    needs: tuple[str, ...]
+    output: Output = Output.IMAGE
+    config: type = NoConfig
+    view: bool = False
+    paper: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatorSpec:
+    """An evaluator: ``factory(config, context)`` gives an object with `update`, `merge` and `compute`.
+
+    `streams` says what the host feeds to ``update(batch, outputs)``: ``"data"`` (outputs is None), ``"samples"``
+    (outputs is a `Samples` as large as the batch), or ``"none"``: `compute` does everything by the context.
+    """
+
+    name: str
+    summary: str
+    factory: str
+    needs: tuple[str, ...]
+    outputs: tuple[Output, ...] = (Output.IMAGE,)
+    config: type = NoConfig
+    streams: str = "data"
+    split: str = "test"  # the split `update` sees by default
+    view: bool = False  # also offered by `gentool viz MODEL --NAME`
+    paper: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """A data set: ``factory(argument, split, where)`` gives a `gentool.data.sets.Dataset`.
+
+    `argument` is what follows the colon of a `prefix` set (``folder:PATH``) or "". `fields` are those a Batch of it has.
+    """
+
+    name: str
+    summary: str
+    factory: str
+    fields: tuple[str, ...]  # "image", "label", ...
+    licence: str
+    origin: str  # "embedded", "named" (found or fetched by name) or "own" (a prefix)
+    prefix: bool = False
+    size: str = ""  # how much there is: "60,000 + 10,000 of 28x28 grey"
+    aliases: tuple[str, ...] = ()
+
+
+Spec = ModelSpec | LossSpec | SamplerSpec | EvaluatorSpec | DatasetSpec
+
+KINDS: Mapping[str, type] = {
+    "model": ModelSpec,
+    "loss": LossSpec,
+    "sampler": SamplerSpec,
+    "evaluator": EvaluatorSpec,
+    "dataset": DatasetSpec,
+}
+
+
+def fits(part: LossSpec | SamplerSpec | EvaluatorSpec, model: ModelSpec) -> bool:
+    """Whether a part can be used with a model: what it needs is offered, and the kind of output agrees."""
+    if isinstance(part, SamplerSpec) and part.output != model.output:
+        return False
+    if isinstance(part, EvaluatorSpec) and model.output not in part.outputs:
+        return False
+    return set(part.needs) <= set(model.offers)
+
+
+def config_fields(config: type) -> dict[str, dataclasses.Field[Any]]:
+    """The fields of a config dataclass by name."""
+    return {f.name: f for f in dataclasses.fields(config)}

@@ -1,0 +1,31 @@
+"""An objective is a generator of phases; the trainer updates after each one, then resumes the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gentool.data.batch import Batch
+    from gentool.randomness import Step
+
+
+@dataclass
+class Phase:
+    """One update: minimise `loss` over the parameters of the submodule `name` (``"model"``: of the whole model).
+
+    loss: a scalar tensor. scalars: what else is worth logging, plain numbers or 0-dimensional tensors (detached).
+    """
+
+    name: str
+    loss: Tensor
+    scalars: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+
+class Objective(Protocol):
+    """What `LossSpec.factory(config)` makes."""
+
+    def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]: ...
