@@ -1,0 +1,1 @@
+"""What a person sees: image grids, terminal pictures, plots and tables. Each module is imported when it is used."""
