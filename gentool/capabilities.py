@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gentool.data.batch import DataInfo
     from gentool.randomness import Step
-    from gentool.sampling import Partial, Samples
+    from gentool.sampling import Partial
 
 
 class Model(Protocol):

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gentool.errors import UsageError, did_you_mean
 from gentool.registry import registry
@@ -25,7 +25,6 @@ from gentool.settings import SECTIONS, Optim
 from gentool.show.text import safe_text
 from gentool.specs import LossSpec, ModelSpec, SamplerSpec
 
-T = TypeVar("T")
 _MAX_FILE = 1_000_000
 
 
@@ -108,7 +107,7 @@ def _describe(hint: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join(_describe(a) for a in arguments)
     if origin in (tuple, list):
-        if len(arguments) == 2 and arguments[1] is Ellipsis or origin is list:
+        if (len(arguments) == 2 and arguments[1] is Ellipsis) or origin is list:
             return f"a list, each {_describe(arguments[0])}"
         return f"a list of {len(arguments)}: " + ", ".join(_describe(a) for a in arguments)
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
@@ -126,7 +125,9 @@ def check(config: type, name: str, key: str, value: Any, source: str) -> Any:
     if isinstance(value, str) and literal:
         choices = [str(a) for a in typing.get_args(hint)]
         if value not in choices:
-            raise UsageError(refusal + (did_you_mean(value, choices) if did_you_mean(value, choices)[:5] == " Did " else ""))
+            raise UsageError(
+                refusal + (did_you_mean(value, choices) if did_you_mean(value, choices)[:5] == " Did " else "")
+            )
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(refusal)
     try:
@@ -135,9 +136,9 @@ def check(config: type, name: str, key: str, value: Any, source: str) -> Any:
         raise UsageError(refusal) from None
 
 
-def build_dataclass(config: type[T], values: Mapping[str, object], source: str) -> T:
+def build_dataclass(config: type, values: Mapping[str, object], source: str) -> Any:
     """A config dataclass of checked values; unknown names are refused."""
-    names = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
+    names = [f.name for f in dataclasses.fields(config)]
     for key in values:
         if key not in names:
             raise UsageError(f"'{key}' (from {source}) is not a setting of it.{did_you_mean(key, names)}")
@@ -202,7 +203,8 @@ def data_config() -> type:
     """The dataclass of `data.*`."""
     from gentool.data.pipeline import DataConfig
 
-    return DataConfig
+    found: type = DataConfig
+    return found
 
 
 def schema(model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None) -> dict[str, tuple[type, str]]:
@@ -232,7 +234,9 @@ def resolve(name: str, layers: Iterable[Layer] = (), preset: str | None = None) 
     below = [Layer("model default", {"data.name": model.dataset, **model.defaults})]
     if preset is not None:
         if preset not in model.presets:
-            raise UsageError(f"'{model.name}' has no preset '{safe_text(preset)}'.{did_you_mean(preset, model.presets)}")
+            raise UsageError(
+                f"'{model.name}' has no preset '{safe_text(preset)}'.{did_you_mean(preset, model.presets)}"
+            )
         below.append(Layer(f"preset {preset}", model.presets[preset]))
     stack = [*below, *layers]
 
@@ -252,7 +256,9 @@ def resolve(name: str, layers: Iterable[Layer] = (), preset: str | None = None) 
         for key, value in layer.values.items():
             if key == "model.name":
                 if registry().find("model", str(value)).name != model.name:
-                    raise UsageError(f"The {layer.source} is for the model '{safe_text(str(value))}', not '{model.name}'.")
+                    raise UsageError(
+                        f"The {layer.source} is for the model '{safe_text(str(value))}', not '{model.name}'."
+                    )
                 continue
             if key in named:
                 continue
@@ -282,9 +288,7 @@ def _elsewhere(key: str, model: ModelSpec) -> bool:
     return any(item in {f.name for f in dataclasses.fields(s.config)} for s in registry().fitting(prefix, model))
 
 
-def _typed(
-    model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None, values: dict[str, Value]
-) -> Resolved:
+def _typed(model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None, values: dict[str, Value]) -> Resolved:
     def section(prefix: str, config: type) -> Any:
         return config(**{f.name: values[f"{prefix}.{f.name}"].value for f in dataclasses.fields(config)})
 

@@ -322,7 +322,9 @@ def _distribution(point: Any) -> tuple[str, str]:
     return ("unknown", "") if dist is None else (dist.name, dist.version)
 
 
-def build_model(name: str, info: DataInfo, config: Mapping[str, object] | None = None, **overrides: object) -> nn.Module:
+def build_model(
+    name: str, info: DataInfo, config: Mapping[str, object] | None = None, **overrides: object
+) -> nn.Module:
     """A model of another family by name: ``build_model("pixelcnn", info, channels=64)``.
 
     `config` and `overrides` are fields of the model's config; the rest keeps its defaults.

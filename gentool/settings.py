@@ -23,7 +23,9 @@ class Train:
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: what was measured faster on this device")
     compile: bool = option(False, "torch.compile each phase's module (minutes on a CPU; pays on long runs)")
     channels_last: Literal["auto", "yes", "no"] = option("auto", "memory format of convolutions")
-    threads: int = option(0, "CPU threads; 0: as torch has them. Kept on resume, where bits depend on it", ge=0, le=1024)
+    threads: int = option(
+        0, "CPU threads; 0: as torch has them. Kept on resume, where bits depend on it", ge=0, le=1024
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

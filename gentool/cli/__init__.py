@@ -110,7 +110,7 @@ def run(arguments: list[str]) -> int:
             raise
         say_error(str(error))
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("\nInterrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -129,7 +129,7 @@ def _sentence(error: Any) -> str:
     """A click error as one sentence with a remedy."""
     from gentool.errors import did_you_mean
 
-    context = getattr(error, "ctx", None)
+    context: Any = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "gentool"
     text = " ".join(str(error.format_message()).split())
     if "No such command" in text:

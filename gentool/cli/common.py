@@ -33,9 +33,13 @@ ImagesOption = Annotated[Images, typer.Option("--images", help="Pictures in the 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Results only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
-SourceArgument = Annotated[str, typer.Argument(help="A model's name, a run or a checkpoint file.", metavar="MODEL|RUN|CHECKPOINT")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="A model's name, a run or a checkpoint file.", metavar="MODEL|RUN|CHECKPOINT")
+]
 PretrainedOption = Annotated[bool, typer.Option("--pretrained", help="Insist on the checkpoint that ships.")]
-ShippedOption = Annotated[str | None, typer.Option("--checkpoint", help="Which of the shipped checkpoints.", metavar="NAME")]
+ShippedOption = Annotated[
+    str | None, typer.Option("--checkpoint", help="Which of the shipped checkpoints.", metavar="NAME")
+]
 AtOption = Annotated[str, typer.Option("--at", help="Which checkpoint of a run: last, best or a step.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**62, help="Of everything random.")]
 

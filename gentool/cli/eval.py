@@ -63,7 +63,9 @@ def evaluate(
 
     chosen = choose(opened, names)
     if not chosen:
-        raise UsageError(f"'{opened.spec.name}' names no evaluators of its own; `gentool info {opened.spec.name}` shows which fit.")
+        raise UsageError(
+            f"'{opened.spec.name}' names no evaluators of its own; `gentool info {opened.spec.name}` shows which fit."
+        )
     scorer = make_scorer(opened, where, data, limit, seed, sets, chosen, quiet=quiet)
     reports = []
     for spec in chosen:
@@ -85,20 +87,47 @@ def flags(arguments: list[str], verb: str) -> list[str]:
     names = []
     for word in arguments:
         if not word.startswith("--") or len(word) < 3:
-            raise UsageError(f"gentool {verb} does not understand '{safe_text(word)[:60]}'. See `gentool {verb} --help`.")
+            raise UsageError(
+                f"gentool {verb} does not understand '{safe_text(word)[:60]}'. See `gentool {verb} --help`."
+            )
         name = word[2:]
         if "=" in name:
-            raise UsageError(f"--{safe_text(name)[:60]} takes no value; set options with --set {name.partition('=')[0]}.KEY=VALUE.")
+            raise UsageError(
+                f"--{safe_text(name)[:60]} takes no value; set options with --set {name.partition('=')[0]}.KEY=VALUE."
+            )
         known = registry().names("evaluator") + (registry().names("sampler") if verb == "viz" else [])
-        own = ["data", "limit", "seed", "set", "pretrained", "checkpoint", "at", "device", "runs", "images", "quiet", "json"]
+        own = [
+            "data",
+            "limit",
+            "seed",
+            "set",
+            "pretrained",
+            "checkpoint",
+            "at",
+            "device",
+            "runs",
+            "images",
+            "quiet",
+            "json",
+        ]
         if name not in known:
-            raise UsageError(f"gentool {verb} has no option '--{safe_text(name)[:60]}'.{did_you_mean(name, known + own)}")
+            raise UsageError(
+                f"gentool {verb} has no option '--{safe_text(name)[:60]}'.{did_you_mean(name, known + own)}"
+            )
         names.append(name)
     return names
 
 
 def make_scorer(
-    opened: Source, where: Any, data: str | None, limit: int | None, seed: int, sets: list[str] | None, chosen: Any, *, quiet: bool
+    opened: Source,
+    where: Any,
+    data: str | None,
+    limit: int | None,
+    seed: int,
+    sets: list[str] | None,
+    chosen: Any,
+    *,
+    quiet: bool,
 ) -> Any:
     """The scorer of a call, with its bar and its `--set data.*`."""
     from gentool.config import parse_set
@@ -111,7 +140,9 @@ def make_scorer(
     for key, value in parse_set(sets or []).items():
         prefix, _, rest = key.partition(".")
         if prefix not in known or not rest:
-            raise UsageError(f"--set {key}: here it is EVALUATOR.KEY=VALUE or data.KEY=VALUE.{did_you_mean(prefix, known)}")
+            raise UsageError(
+                f"--set {key}: here it is EVALUATOR.KEY=VALUE or data.KEY=VALUE.{did_you_mean(prefix, known)}"
+            )
         if prefix == "data":
             changes[rest] = value
     return Scorer(

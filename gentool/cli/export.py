@@ -18,7 +18,9 @@ def export(
     out: Annotated[str, typer.Option("--out", help="FILE.safetensors; a card FILE.json is written beside it.")],
     half: Annotated[bool, typer.Option("--half", help="fp16 weights: half the size.")] = False,
     at: AtOption = "last",
-    score: Annotated[bool, typer.Option("--score", help="Run the model's evaluators and put the figures in the card.")] = False,
+    score: Annotated[
+        bool, typer.Option("--score", help="Run the model's evaluators and put the figures in the card.")
+    ] = False,
     runs: RunsOption = RUNS,
     plugin: PluginOption = None,
     quiet: QuietOption = False,

@@ -34,7 +34,9 @@ def info(
                 found.append((kind, spec))
     if not found:
         every = [n for kind in kinds for n in reg.names(kind)]
-        raise UsageError(f"There is nothing called '{safe_text(name)[:80]}'.{did_you_mean(name, every)} See `gentool list`.")
+        raise UsageError(
+            f"There is nothing called '{safe_text(name)[:80]}'.{did_you_mean(name, every)} See `gentool list`."
+        )
     facts = [gather(kind, spec) for kind, spec in found]
     if as_json:
         print_json(facts)
@@ -92,7 +94,19 @@ def show(fact: dict[str, Any]) -> None:
     from gentool.show.text import safe_text
 
     print(f"{fact['name']}: {safe_text(fact['summary'])} ({fact['kind']}, plugin {fact['plugin']})")
-    for key in ("paper", "aliases", "licence", "size", "needs", "offers", "data", "loss", "losses", "sampler", "samplers"):
+    for key in (
+        "paper",
+        "aliases",
+        "licence",
+        "size",
+        "needs",
+        "offers",
+        "data",
+        "loss",
+        "losses",
+        "sampler",
+        "samplers",
+    ):
         _field(key, fact.get(key))
     for key in ("evaluators", "views", "phases", "monitor", "split"):
         _field(key, fact.get(key))

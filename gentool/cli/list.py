@@ -84,4 +84,6 @@ def _warn(reg: Any) -> None:
 
     for item in reg.plugins:
         if item.problems and item.state != "disabled":
-            say(f"Plugin {safe_text(item.name)} is {item.state}: {safe_text('; '.join(item.problems))}. See `gentool plugins`.")
+            say(
+                f"Plugin {safe_text(item.name)} is {item.state}: {safe_text('; '.join(item.problems))}. See `gentool plugins`."
+            )

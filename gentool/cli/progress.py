@@ -49,8 +49,10 @@ class Bar:
             self.bar.update(step - self.bar.n)
 
     def _postfix(self) -> str:
-        short = {key.removesuffix("/loss").replace("validation/", "val ").replace("model", "loss"): value
-                 for key, value in self.losses.items()}
+        short = {
+            key.removesuffix("/loss").replace("validation/", "val ").replace("model", "loss"): value
+            for key, value in self.losses.items()
+        }
         return " ".join(f"{key} {value:.4g}" for key, value in list(short.items())[:4])
 
     def close(self) -> None:

@@ -28,7 +28,6 @@ from gentool.cli.common import (
     open_source,
     out_path,
     print_json,
-    say,
     use_plugins,
 )
 
@@ -64,9 +63,7 @@ def sample(
     """Draw samples: a picture in the terminal and a file."""
     use_plugins(plugin)
     path = out_path(out, ENDINGS) if out else None
-    opened, where = open_source(
-        source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet
-    )
+    opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
     from gentool.scoring import sampler_of
 
     spec, options = sampler_of(opened, sampler)

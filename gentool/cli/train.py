@@ -170,9 +170,7 @@ def void(result: object) -> None:
     """For callbacks whose result nobody wants."""
 
 
-def _show(
-    run: RunFolder, title: str, tensor: Any, columns: int, step: int, images: Images, *, quiet: bool
-) -> Path:
+def _show(run: RunFolder, title: str, tensor: Any, columns: int, step: int, images: Images, *, quiet: bool) -> Path:
     from gentool.cli.progress import show
     from gentool.show.grid import make_grid, save_png
 

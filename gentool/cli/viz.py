@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -84,7 +85,7 @@ def viz(
     return 0
 
 
-def out_path_png(out: str | None) -> object:
+def out_path_png(out: str | None) -> Path | None:
     from gentool.cli.common import out_path
 
     return out_path(out, (".png",)) if out else None

@@ -15,9 +15,7 @@ from gentool.runs.folder import RunFolder
 from gentool.runs.source import Source, open_source
 
 
-def export_run(
-    run: Path, out: Path, device: torch.device, *, half: bool, at: str = "last", score: bool = False
-) -> int:
+def export_run(run: Path, out: Path, device: torch.device, *, half: bool, at: str = "last", score: bool = False) -> int:
     """Write `out` and its card; the size in bytes. half: floating tensors as fp16, where its range holds them."""
     source = open_source(str(run), run.parent, device, at=at)
     tensors = {}
@@ -61,7 +59,11 @@ def command(meta: dict[str, Any]) -> str:
             skip = False
         elif word in ("--runs", "--name", "--images", "--data-dir"):
             skip = True
-        elif not word.startswith(("--runs=", "--name=", "--images=", "--data-dir=")) and word not in ("-q", "--quiet", "--json"):
+        elif not word.startswith(("--runs=", "--name=", "--images=", "--data-dir=")) and word not in (
+            "-q",
+            "--quiet",
+            "--json",
+        ):
             words.append(word)
     return "gentool " + " ".join(words)
 

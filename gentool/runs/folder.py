@@ -52,7 +52,9 @@ class RunFolder:
                 sync_folder(root)
                 return cls(path)
         except OSError as error:
-            raise UsageError(f"The runs folder '{root}' cannot be written: {error.strerror}; name another with --runs.") from None
+            raise UsageError(
+                f"The runs folder '{root}' cannot be written: {error.strerror}; name another with --runs."
+            ) from None
         raise GentoolError(f"No free name for a run was found in '{root}'.")
 
     @classmethod

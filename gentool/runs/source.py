@@ -88,7 +88,9 @@ def package_file(spec: ModelSpec, shipped: str | None = None) -> tuple[str, Path
     package = spec.factory.partition(":")[0].partition(".")[0]
     file = Path(str(importlib.resources.files(package))) / spec.checkpoints[name]
     if not file.is_file():
-        raise UsageError(f"The checkpoint '{name}' of '{spec.name}' is missing from this installation; install it again.")
+        raise UsageError(
+            f"The checkpoint '{name}' of '{spec.name}' is missing from this installation; install it again."
+        )
     return name, file
 
 
@@ -99,10 +101,7 @@ def _from_package(spec: ModelSpec, shipped: str | None, device: torch.device) ->
 
 def _from_run(path: Path, device: torch.device, at: str) -> Source:
     folder = path / "checkpoints"
-    if at == "last":
-        found = checkpoint.newest(folder)
-    else:
-        found = checkpoint.at(folder, _step_of(folder, at))
+    found = checkpoint.newest(folder) if at == "last" else checkpoint.at(folder, _step_of(folder, at))
     if found is None:
         raise UsageError(f"The run {safe_text(path.name)} has no checkpoint yet.")
     averaged = "ema.safetensors" in found.state["files"]
@@ -143,7 +142,9 @@ def build_from(meta: Mapping[str, Any], where: str) -> tuple[ModelSpec, nn.Modul
         spec = registry().find("model", name)
     except UsageError as error:
         hint = "" if plugin_files() else " If it came from a plugin file, give it again: --plugin FILE."
-        raise UsageError(f"'{safe_text(where)}' is of the model '{safe_text(name)[:60]}', which is not installed.{hint}") from error
+        raise UsageError(
+            f"'{safe_text(where)}' is of the model '{safe_text(name)[:60]}', which is not installed.{hint}"
+        ) from error
     try:
         info = DataInfo.from_json(meta["info"])
         config = build_dataclass(spec.config, meta["config"], f"the header of {safe_text(where)}")

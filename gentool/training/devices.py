@@ -92,7 +92,9 @@ def measure(device: torch.device) -> Measured:
     half = _conv_step_ms(device, bf16=True, channels_last=layout.value == "yes")
     full = min(plain, last)
     return Measured(
-        Choice("bf16" if half < 0.8 * full else "fp32", f"a small convolution's step: {full:.2f} ms fp32, {half:.2f} bf16"),
+        Choice(
+            "bf16" if half < 0.8 * full else "fp32", f"a small convolution's step: {full:.2f} ms fp32, {half:.2f} bf16"
+        ),
         layout,
     )
 

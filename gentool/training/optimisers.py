@@ -102,7 +102,7 @@ class Ema:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.source = [p for p in model.parameters() if p.is_floating_point()]
+        self.source: list[Tensor] = [p for p in model.parameters() if p.is_floating_point()]
         self.names = [n for n, p in model.named_parameters() if p.is_floating_point()]
         self.average = [p.detach().clone() for p in self.source]
 

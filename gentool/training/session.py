@@ -175,7 +175,9 @@ def begin(made: Plan, root: Path, name: str | None, preset: str | None) -> RunFo
     return run
 
 
-def reopen(path: Path, steps: int | None, overrides: dict[str, Any]) -> tuple[Plan, RunFolder, checkpoint.Checkpoint | None]:
+def reopen(
+    path: Path, steps: int | None, overrides: dict[str, Any]
+) -> tuple[Plan, RunFolder, checkpoint.Checkpoint | None]:
     """A stopped run, ready to go on: its plan, its folder, and the checkpoint it goes on from.
 
     A run that was killed before its first checkpoint has none: it begins again, and is the same run.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from types import FrameType
@@ -17,10 +18,9 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
-            try:
+            # Not in the main thread: the host application handles signals.
+            with contextlib.suppress(ValueError):
                 self._before[number] = signal.signal(number, self._handle)
-            except ValueError:  # not in the main thread: the host application handles signals
-                pass
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,0 +1,6 @@
+"""`python -m gentool`, as torchrun starts it."""
+
+from gentool.cli import main
+
+if __name__ == "__main__":
+    main()
