@@ -1,0 +1,204 @@
+"""Reading metrics.jsonl: a torn last line, lines of garbage and a gigabyte of them do no harm. Light."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from gentool.evaluating import Curve
+
+Row = dict[str, float]  # "step" (a whole number), "t" in seconds, and one number a metric
+LONGEST = 1 << 20  # bytes of a line; a longer one is garbage
+BLOCK = 1 << 16
+RARE = b'"validation/'  # such lines come once in hundreds: thinning counts them apart
+
+
+@dataclass
+class Metrics:
+    """What a log holds: rows in rising order of step, and how many lines could not be read."""
+
+    rows: list[Row] = field(default_factory=list)
+    garbage: int = 0
+    lines: int = 0  # whole lines read or passed over
+
+    def names(self) -> list[str]:
+        """The metrics' names: losses first, then the others, learning rates last."""
+        found = {name: None for row in self.rows for name in row if name not in ("step", "t")}
+        return sorted(found, key=_rank)
+
+    def series(self, name: str) -> Curve:
+        """One metric against the step."""
+        rows = [row for row in self.rows if name in row]
+        return Curve(name, [row["step"] for row in rows], [row[name] for row in rows])
+
+    def last(self) -> Row:
+        """The newest value of every metric, with the newest step and time."""
+        newest: Row = {}
+        for row in self.rows:
+            newest.update(row)
+        return newest
+
+
+def _rank(name: str) -> tuple[int, str]:
+    order = (name == "validation/loss", name.startswith("validation/"), name.endswith("/loss"))
+    return (order.index(True) if True in order else 4 if name.startswith("lr/") else 3), name
+
+
+def key_metric(names: Iterable[str]) -> str | None:
+    """The metric that says most about a run: the validation loss, or else the first loss, or else the first of all."""
+    return min(names, key=_rank, default=None)
+
+
+def parse_line(line: bytes) -> Row | None:
+    """One line of the log, or None where it is garbage. Values that are no numbers are left out; null is NaN."""
+    try:
+        found = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not _number(found.get("step")):
+        return None
+    row: Row = {}
+    for name, value in found.items():
+        if value is None:
+            row[name] = math.nan
+        elif _number(value):
+            try:
+                row[name] = int(value) if name == "step" else float(value)
+            except (OverflowError, ValueError):  # a whole number past the floats, a step that is infinite
+                return None
+    return row
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def read_metrics(path: Path | str, last: int | None = None, thin: int | None = None) -> Metrics:
+    """A metrics log (or the run folder it lies in). Missing or unreadable: no rows.
+
+    `last`: only the newest so many lines, read from the end. `thin`: about so many rows (at most twice), evenly taken,
+    the first and the newest among them, validation lines counted apart; a gigabyte is read in a second or two and never
+    held. Neither: all rows.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "metrics.jsonl"
+    file = open_regular(path)
+    if file is None:
+        return Metrics()
+    with file:
+        try:
+            if last is not None:
+                return _parse(_tail(file, last))
+            if thin is not None:
+                return _thinned(file, thin)
+            return _parse(_lines(file))
+        except OSError:
+            return Metrics()
+
+
+def iter_metrics(path: Path) -> Iterator[Row]:
+    """Every row in the order of the file, one at a time, for logs of any length; garbage is passed over."""
+    file = open_regular(path)
+    if file is None:
+        return
+    with file:
+        for line in _lines(file):
+            row = parse_line(line)
+            if row is not None:
+                yield row
+
+
+def open_regular(path: Path) -> IO[bytes] | None:
+    """A regular file for reading, or None: a pipe or a device of that name must not hang the reader."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    return os.fdopen(fd, "rb", buffering=BLOCK)
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Lines without their newline; one that is too long comes as an empty (garbage) line, a torn last one not at all.
+
+    A last line without its newline counts only if it is whole: a record cut short never parses, for its brace is last.
+    """
+    while line := file.readline(LONGEST):
+        if line.endswith(b"\n"):
+            yield line[:-1]
+        elif len(line) >= LONGEST:
+            while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
+                pass
+            yield b""
+        elif parse_line(line) is not None:
+            yield line
+
+
+def _tail(file: IO[bytes], last: int) -> list[bytes]:
+    """The last so many lines, read backwards in blocks (of at most 64 MB in all)."""
+    end = file.seek(0, os.SEEK_END)
+    blocks: list[bytes] = []
+    newlines = 0
+    while end > 0 and newlines <= last and len(blocks) < 1024:
+        start = max(0, end - BLOCK)
+        file.seek(start)
+        block = file.read(end - start)
+        newlines += block.count(b"\n")
+        blocks.append(block)
+        end = start
+    lines = b"".join(reversed(blocks)).split(b"\n")
+    torn = lines.pop()
+    if end > 0 and lines:
+        lines = lines[1:]  # begins somewhere in the middle
+    if torn and parse_line(torn) is not None:
+        lines.append(torn)
+    return lines[-last:] if last > 0 else []
+
+
+def _thinned(file: IO[bytes], most: int) -> Metrics:
+    """Every 2^k-th line, k growing with the file, so that between `most` and twice as many are kept of each kind."""
+    most = max(most, 2)
+    kept: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
+    stride, seen = [1, 1], [0, 0]
+    number, newest = 0, b""
+    for line in _lines(file):
+        kind = RARE in line
+        if seen[kind] % stride[kind] == 0:
+            kept[kind].append((number, line))
+            if len(kept[kind]) > 2 * most:
+                del kept[kind][1::2]
+                stride[kind] *= 2
+        seen[kind] += 1
+        number += 1
+        newest = line
+    chosen = dict(kept[0] + kept[1])
+    if number:
+        chosen[number - 1] = newest
+    metrics = _parse(chosen[at] for at in sorted(chosen))
+    metrics.lines = number
+    return metrics
+
+
+def _parse(lines: Iterable[bytes]) -> Metrics:
+    metrics = Metrics()
+    for line in lines:
+        metrics.lines += 1
+        row = parse_line(line)
+        if row is None:
+            metrics.garbage += 1
+            continue
+        # A run that was cut and resumed may do steps again: what it says last holds.
+        if metrics.rows and metrics.rows[-1]["step"] > row["step"]:
+            while metrics.rows and metrics.rows[-1]["step"] >= row["step"]:
+                metrics.rows.pop()
+        metrics.rows.append(row)
+    return metrics
