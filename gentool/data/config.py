@@ -1,0 +1,31 @@
+"""The `data.*` settings: which data set, and the transforms that are declared for it. Light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gentool.specs import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """data.*
+
+    Order of the transforms: channels, resize, levels or binarize (on the whole set, once), then augment and the
+    drawing of stochastic binarisation (per batch, functions of seed and step), then scaling to [-1, 1].
+    """
+
+    name: str = option("digits", "a data set's name, folder:PATH or array:FILE.npy; `gentool data ls` lists them")
+    dir: str = option("", "where data sets lie, ':' between folders; searched before GENTOOL_DATA")
+    binarize: Literal["none", "threshold", "stochastic"] = option(
+        "none", "two levels: fixed at half, or drawn anew each step with the grey value as probability"
+    )
+    resize: int = option(0, "side in pixels (centre-cropped to a square first); 0: as is", ge=0, le=1024)
+    channels: Literal[0, 1, 3] = option(0, "1: grey, 3: colour, 0: as is")
+    augment: Literal["none", "shift", "flip", "crop-flip"] = option(
+        "none", "training only: small shifts, mirror images, or shifts of an eighth of the side with mirror images"
+    )
+    levels: int = option(256, "values a pixel takes: fewer are made by equal steps", ge=2, le=256)
+    limit: int = option(0, "use only the first N training examples; 0: all", ge=0)
+    skip_bad: bool = option(False, "folder: leave out pictures that cannot be read instead of refusing them")

@@ -1,0 +1,124 @@
+"""The data sets that are known by name: their files, where these come from, and what is known of them. Light.
+
+Checksums are those their publishers give (md5), or sha256 of unchanged copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file: `also` are other names it goes by; `url` is empty where it is found but never fetched."""
+
+    name: str
+    url: str = ""
+    checksum: str = ""  # "md5:..." or "sha256:..."
+    size: int = 0  # bytes
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A named set: any of its `layouts` (files that are complete together) will do; the last is the one to fetch.
+
+    `folders` are where its files may lie below a data folder.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    layouts: tuple[tuple[File, ...], ...]
+    licence: str
+    homepage: str = ""
+
+    @property
+    def fetched(self) -> tuple[File, ...]:
+        return tuple(file for file in self.layouts[-1] if file.url)
+
+
+def _idx(base: str, images: tuple[str, int, str, int], labels: tuple[str, int, str, int]) -> tuple[File, ...]:
+    files = []
+    for kind, (train, train_size, test, test_size) in (("images-idx3", images), ("labels-idx1", labels)):
+        for part, checksum, size in (("train", train, train_size), ("t10k", test, test_size)):
+            plain = f"{part}-{kind}-ubyte"
+            dotted = plain.replace("-idx", ".idx")
+            files.append(File(f"{plain}.gz", f"{base}{plain}.gz", f"md5:{checksum}", size, (plain, f"{dotted}.gz", dotted)))
+    return tuple(files)
+
+
+MNIST = Known(
+    name="mnist",
+    folders=("mnist", "MNIST/raw", "MNIST"),
+    layouts=(
+        _idx(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            ("f68b3c2dcbeaaa9fbdd348bbdeb94873", 9_912_422, "9fb629c4189551a2d022fa330f9573f3", 1_648_877),
+            ("d53e105ee54ea40749a09fcbcd1e9432", 28_881, "ec29112dd5afa0611ce80d1b7f02629c", 4_542),
+        ),
+    ),
+    licence="none stated (LeCun, Cortes, Burges)",
+    homepage="http://yann.lecun.com/exdb/mnist/",
+)
+
+FASHION_MNIST = Known(
+    name="fashion-mnist",
+    folders=("fashion-mnist", "FashionMNIST/raw", "FashionMNIST", "fashion"),
+    layouts=(
+        _idx(
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", 26_421_880, "bef4ecab320f06d8554ea6380940ec79", 4_422_102),
+            ("25c81989df183df01b3e8a0aad5dffbe", 29_515, "bb300cfdad3c16e7a12a480ee83cd310", 5_148),
+        ),
+    ),
+    licence="MIT (Zalando SE)",
+    homepage="https://github.com/zalandoresearch/fashion-mnist",
+)
+
+CIFAR10 = Known(
+    name="cifar10",
+    folders=("cifar10", "cifar-10"),
+    layouts=(
+        (File("cifar10_jpeg.tar.xz"),),
+        (
+            File(
+                "cifar-10-binary.tar.gz",
+                "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                "md5:c32a1d4ab5d03f1284b67883e8d87530",
+                170_052_171,
+            ),
+        ),
+    ),
+    licence="none stated (Krizhevsky 2009)",
+    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+)
+
+_OMNIGLOT = "https://github.com/brendenlake/omniglot/raw/master/python/"
+OMNIGLOT = Known(
+    name="omniglot",
+    folders=("omniglot", "omniglot-py"),
+    layouts=(
+        (
+            File(
+                "images_background_small1.zip",
+                f"{_OMNIGLOT}images_background_small1.zip",
+                "sha256:f38eb80f801274ac2b4dff5b24289016bfaba4a7d5bb50deebf27104ad6cb8a4",
+                1_319_022,
+            ),
+            File(
+                "images_background_small2.zip",
+                f"{_OMNIGLOT}images_background_small2.zip",
+                "sha256:3ccaa407515a8778e5d0861875af38b17e418f301ad5bb3b5a6b65d901a41c7f",
+                1_580_917,
+            ),
+        ),
+    ),
+    licence="MIT (Brenden Lake)",
+    homepage="https://github.com/brendenlake/omniglot",
+)
+
+KNOWN: dict[str, Known] = {known.name: known for known in (MNIST, FASHION_MNIST, CIFAR10, OMNIGLOT)}
