@@ -15,7 +15,7 @@ from gentool.evaluating import Curve
 
 Row = dict[str, float]  # "step" (a whole number), "t" in seconds, and one number a metric
 LONGEST = 1 << 20  # bytes of a line; a longer one is garbage
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 RARE = b'"validation/'  # such lines come once in hundreds: thinning counts them apart
 
 
@@ -83,7 +83,7 @@ def read_metrics(path: Path | str, last: int | None = None, thin: int | None = N
     """A metrics log (or the run folder it lies in). Missing or unreadable: no rows.
 
     `last`: only the newest so many lines, read from the end. `thin`: about so many rows (at most twice), evenly taken,
-    the first and the newest among them, validation lines counted apart; a gigabyte is read in a second or two and never
+    the first and the newest among them, validation lines counted apart; a gigabyte takes seconds and is never
     held. Neither: all rows.
     """
     path = Path(path)
@@ -127,20 +127,23 @@ def open_regular(path: Path) -> IO[bytes] | None:
     return os.fdopen(fd, "rb", buffering=BLOCK)
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Lines without their newline; one that is too long comes as an empty (garbage) line, a torn last one not at all.
+def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """Lines without their newlines, a block at a time; one that is too long is cut (and so is garbage).
 
     A last line without its newline counts only if it is whole: a record cut short never parses, for its brace is last.
     """
-    while line := file.readline(LONGEST):
-        if line.endswith(b"\n"):
-            yield line[:-1]
-        elif len(line) >= LONGEST:
-            while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
-                pass
-            yield b""
-        elif parse_line(line) is not None:
-            yield line
+    rest = b""
+    while block := file.read(BLOCK):
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()[: LONGEST + 1]
+        yield lines
+    if rest and parse_line(rest) is not None:
+        yield [rest]
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    for lines in _blocks(file):
+        yield from lines
 
 
 def _tail(file: IO[bytes], last: int) -> list[bytes]:
@@ -165,22 +168,27 @@ def _tail(file: IO[bytes], last: int) -> list[bytes]:
 
 
 def _thinned(file: IO[bytes], most: int) -> Metrics:
-    """Every 2^k-th line, k growing with the file, so that between `most` and twice as many are kept of each kind."""
+    """Every 2^k-th line, k growing with the file, so that between `most` and twice as many are kept; so the rare ones."""
     most = max(most, 2)
-    kept: tuple[list[tuple[int, bytes]], list[tuple[int, bytes]]] = ([], [])
-    stride, seen = [1, 1], [0, 0]
-    number, newest = 0, b""
-    for line in _lines(file):
-        kind = RARE in line
-        if seen[kind] % stride[kind] == 0:
-            kept[kind].append((number, line))
-            if len(kept[kind]) > 2 * most:
-                del kept[kind][1::2]
-                stride[kind] *= 2
-        seen[kind] += 1
-        number += 1
-        newest = line
-    chosen = dict(kept[0] + kept[1])
+    kept: dict[int, bytes] = {}
+    rare: dict[int, bytes] = {}
+    stride, rare_stride, rare_seen, number, newest = 1, 1, 0, 0, b""
+    for lines in _blocks(file):
+        for i in range(-number % stride, len(lines), stride):
+            kept[number + i] = lines[i]
+        while len(kept) > 2 * most:
+            stride *= 2
+            kept = {at: line for at, line in kept.items() if at % stride == 0}
+        for i in [i for i, line in enumerate(lines) if RARE in line]:
+            if rare_seen % rare_stride == 0:
+                rare[number + i] = lines[i]
+            rare_seen += 1
+            if len(rare) > 2 * most:
+                rare_stride *= 2
+                rare = dict(list(rare.items())[::2])
+        number += len(lines)
+        newest = lines[-1] if lines else newest
+    chosen = kept | rare
     if number:
         chosen[number - 1] = newest
     metrics = _parse(chosen[at] for at in sorted(chosen))
