@@ -1,0 +1,257 @@
+"""Gated PixelCNN: van den Oord et al. 2016b, "Conditional Image Generation with PixelCNN Decoders", figure 2.
+
+p(x) is the product over pixels, in raster order, of p(x_i | x_1 .. x_{i-1}). Two stacks of convolutions see the past: the
+*vertical* stack all rows above, the *horizontal* stack the pixels to the left and, through a 1x1 convolution of the
+vertical one, the rows above. Together they leave no blind spot.
+
+A mask over a square kernel would multiply zeros; here each kernel is only the taps that the mask keeps, and the input is
+padded and shifted instead: the vertical one has k//2 + 1 rows of k, the horizontal one k//2 + 1 taps.
+
+Inside, activations are channels-last, (N, H, W, features): 1x1 convolutions are then matrix products.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gentool import DataInfo, Partial, Step, UsageError
+
+if TYPE_CHECKING:
+    from . import PixelCNNConfig
+
+
+class Gate(torch.autograd.Function):
+    """y = tanh(a) * sigmoid(b) with (a, b) the halves of the last dimension (equation 2): (..., 2p) -> (..., p).
+
+    Keeps the two factors alone, and writes its gradient into one tensor: autograd's own keeps and joins twice as much.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, ab: Tensor) -> Tensor:
+        a, b = ab.chunk(2, -1)
+        t, s = torch.tanh(a), torch.sigmoid(b)
+        ctx.save_for_backward(t, s)
+        return t * s
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Tensor:  # type: ignore[override]
+        t, s = ctx.saved_tensors
+        grad = torch.empty((*t.shape[:-1], 2 * t.shape[-1]), dtype=t.dtype, device=t.device)
+        da, db = grad.chunk(2, -1)
+        torch.ops.aten.tanh_backward.grad_input(dy * s, t, grad_input=da)
+        torch.ops.aten.sigmoid_backward.grad_input(dy * t, s, grad_input=db)
+        return grad
+
+
+def gate(ab: Tensor) -> Tensor:
+    """tanh(a) * sigmoid(b) of the two halves of the last dimension."""
+    if ab.requires_grad and torch.is_grad_enabled():
+        return Gate.apply(ab)  # type: ignore[no-any-return, no-untyped-call]
+    a, b = ab.chunk(2, -1)
+    return torch.tanh(a) * torch.sigmoid(b)
+
+
+def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
+    """A convolution of channels-last activations, (N, H, W, in) -> (N, H', W', out)."""
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
+
+
+class GatedLayer(nn.Module):
+    """One layer of both stacks. `first` is the layer whose mask is of type A: it sees neither its own row nor pixel.
+
+    v (N, H, W, in), h (N, H, W, in) -> v, h (N, H, W, p); v at row r has seen rows above r alone, h at (r, c) these and
+    the columns before c. As in figure 2, the horizontal stack alone is residual, and not in the first layer, where
+    h would carry the pixel itself.
+
+    reach: k // 2. cone: above the first layer, the vertical kernel looks at rows above and at its own place, not along
+    its own row; then nothing is seen further to the right than `reach` columns for each row up, and whole
+    anti-diagonals can be drawn at once.
+    """
+
+    def __init__(self, inputs: int, p: int, kernel: int, *, first: bool, last: bool, cone: bool, classes: int):
+        super().__init__()
+        self.reach = reach = kernel // 2
+        self.first, self.last = first, last
+        own = 0 if first or cone else 1  # whether the vertical kernel has its own row
+        self.v = nn.Conv2d(inputs, 2 * p, (reach + own, kernel), padding=(0, reach))
+        self.v_rows = (reach, own - 1)  # rows padded above and below, so that row r sees no row after it
+        self.v_own = nn.Linear(inputs, 2 * p, bias=False) if cone and not first else None
+        self.h = nn.Conv2d(inputs, 2 * p, (1, reach if first else reach + 1))
+        self.h_columns = (reach, -1 if first else 0)
+        self.v_to_h = nn.Linear(2 * p, 2 * p, bias=False)
+        self.out = nn.Linear(p, p)
+        self.label = nn.Embedding(classes, 4 * p) if classes else None  # V^T h of equation 4, for v and for h
+        if self.label is not None:
+            nn.init.zeros_(self.label.weight)
+
+    def forward(self, v: Tensor, h: Tensor, labels: Tensor | None, place: Tensor | None) -> tuple[Tensor, Tensor]:
+        bias_v, bias_h = self.biases(labels, place)
+        ab_v = convolve(F.pad(v, (0, 0, 0, 0, *self.v_rows)), self.v)
+        if self.v_own is not None:
+            ab_v = ab_v + self.v_own(v)
+        if bias_v is not None:
+            ab_v = ab_v + bias_v
+        ab_h = convolve(F.pad(h, (0, 0, *self.h_columns)), self.h) + self.v_to_h(ab_v)
+        if bias_h is not None:
+            ab_h = ab_h + bias_h
+        out = self.out(gate(ab_h))
+        # The last layer's vertical output feeds nothing.
+        return v if self.last else gate(ab_v), out if self.first else h + out
+
+    def biases(self, labels: Tensor | None, place: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """What is added to both stacks before the gates: of the label (N, 1, 1, 2p), of the place (H, W, 2p)."""
+        if self.label is not None:
+            assert labels is not None
+            bias = self.label(labels)[:, None, None]
+            both = bias if place is None else bias + place
+        elif place is not None:
+            both = place
+        else:
+            return None, None
+        v, h = both.chunk(2, -1)
+        return v, h
+
+
+class Head(nn.Module):
+    """From the context of a pixel, (..., p), to its logits, (..., C, K): ReLU, 1x1, ReLU, 1x1 (PixelCNN, table 1).
+
+    Colours in turn: p(R | past) p(G | past, R) p(B | past, R, G). The stacks see whole pixels of the past; the channels
+    of a pixel that come before channel c enter its hidden layer here, so no feature has to be split among colours.
+    """
+
+    def __init__(self, p: int, hidden: int, channels: int, planes: int, outputs: int):
+        super().__init__()
+        self.planes = planes  # input planes a channel has
+        self.hidden = nn.ModuleList([nn.Linear(p, hidden) for _ in range(channels)])
+        self.lower = nn.ModuleList([nn.Linear(c * planes, hidden, bias=False) for c in range(1, channels)])
+        self.logits = nn.ModuleList([nn.Linear(hidden, outputs) for _ in range(channels)])
+
+    def forward(self, context: Tensor, x: Tensor) -> Tensor:
+        context = F.relu(context)
+        return torch.stack([self.channel(c, context, x) for c in range(len(self.logits))], -2)
+
+    def channel(self, c: int, context: Tensor, x: Tensor) -> Tensor:
+        """The logits (..., K) of channel c; context after its ReLU, x (..., C * planes) of which lower channels count."""
+        a = self.hidden[c](context)
+        if c:
+            a = a + self.lower[c - 1](x[..., : c * self.planes])
+        return self.logits[c](F.relu(a))  # type: ignore[no-any-return]
+
+
+class PixelCNN(nn.Module):
+    """An exact density over grids of integers, (N, C, H, W) in [0, levels): pictures, or another model's codes.
+
+    Logits are (N, H, W, C, K): K = levels, or K = 1 for two levels (the log-odds of 1).
+    """
+
+    def __init__(self, config: PixelCNNConfig, info: DataInfo):
+        super().__init__()
+        if info.image is None:
+            raise UsageError("pixelcnn needs pictures or grids of codes: choose an image data set with --data.")
+        if config.conditional and not info.classes:
+            raise UsageError("model.conditional needs a data set with classes: leave it false, or choose another --data.")
+        for key, k in (("first_kernel", config.first_kernel), ("kernel", config.kernel)):
+            if k % 2 == 0:
+                raise UsageError(f"model.{key} has to be odd (it is {k}): a masked kernel has a middle.")
+        self.config, self.info, self.conditional = config, info, config.conditional
+        self.channels, self.height, self.width = info.image
+        self.levels = info.levels
+        if self.levels < 2:
+            raise UsageError(f"pixelcnn needs pixels of 2 or more values (there is {self.levels}): change data.levels.")
+        p, classes = config.channels, len(info.classes) if config.conditional else 0
+        self.embedding = nn.Embedding(self.levels, config.embed) if self._embeds() else None
+        planes = 1 if self.embedding is None else config.embed
+        self.place = nn.Parameter(torch.zeros(self.height, self.width, 4 * p)) if config.place else None
+        self.layers = nn.ModuleList(
+            GatedLayer(
+                p if i else planes * self.channels,
+                p,
+                config.kernel if i else config.first_kernel,
+                first=i == 0,
+                last=i == config.layers - 1,
+                cone=config.field == "cone",
+                classes=classes,
+            )
+            for i in range(config.layers)
+        )
+        self.head = Head(p, config.hidden, self.channels, planes, 1 if self.levels == 2 else self.levels)
+
+    def _embeds(self) -> bool:
+        """Whether values are names (codes), not amounts: then each gets a learned vector."""
+        if self.config.input == "auto":
+            return self.levels > 256 or bool(self.info.extra.get("codes"))
+        return self.config.input == "embedding"
+
+    # -- values ---------------------------------------------------------------------------------------------------
+
+    def quantise(self, images: Tensor) -> Tensor:
+        """[-1, 1] -> the nearest of the levels, int64, same shape."""
+        return ((images + 1) * ((self.levels - 1) / 2)).round_().long().clamp_(0, self.levels - 1)
+
+    def dequantise(self, x: Tensor) -> Tensor:
+        """Levels -> float32 in [-1, 1], same shape."""
+        return x.float() * (2 / (self.levels - 1)) - 1
+
+    def planes(self, x: Tensor) -> Tensor:
+        """Levels (N, C, H, W) as the net sees them, (N, H, W, C * planes): amounts in [-1, 1], or learned vectors."""
+        if self.embedding is not None:
+            return self.embedding(x.permute(0, 2, 3, 1)).flatten(3)  # type: ignore[no-any-return]
+        amounts = x.permute(0, 2, 3, 1).to(self.head.hidden[0].weight.dtype)
+        return amounts * (2 / (self.levels - 1)) - 1
+
+    # -- the net --------------------------------------------------------------------------------------------------
+
+    def context(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, H, W, C * planes) -> (N, H, W, p): what the pixels before each pixel say about it."""
+        v = h = planes
+        for layer in self.layers:
+            v, h = layer(v, h, labels, self.place if layer.first else None)
+        return h
+
+    def logits(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
+        """(N, H, W, C * planes) -> (N, H, W, C, K)."""
+        return self.head(self.context(planes, labels), planes)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Levels (N, C, H, W) -> logits (N, H, W, C, K)."""
+        return self.logits(self.planes(x), self.given(labels))
+
+    def given(self, labels: Tensor | None) -> Tensor | None:
+        """The labels if this net is conditional, else None; it is an error to keep them from a conditional one."""
+        if not self.conditional:
+            return None
+        if labels is None:
+            raise UsageError("This pixelcnn is conditional: it needs a label for every picture.")
+        return labels
+
+    # -- capabilities ---------------------------------------------------------------------------------------------
+
+    def log_prob_levels(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p(x) in nats, (N,): the sum over pixels and channels of log p(x_i | x_<i)."""
+        logits, target = self(x, labels).float(), x.permute(0, 2, 3, 1)
+        if self.levels == 2:
+            nats = F.binary_cross_entropy_with_logits(logits[..., 0], target.to(logits.dtype), reduction="none")
+        else:
+            nats = F.cross_entropy(logits.flatten(0, 3), target.flatten(), reduction="none").view(target.shape)
+        return -nats.sum((1, 2, 3))
+
+    def log_prob(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p of pictures in [-1, 1], rounded to their levels, in nats, (N,)."""
+        return self.log_prob_levels(self.quantise(images), labels)
+
+    def protocol(self) -> str:
+        """What the density is over."""
+        if self.levels == 2:
+            return "Bernoulli over binarised pixels"
+        return f"{self.levels}-way discrete over pixels"
+
+    def draw_levels(self, n: int, *, step: Step, labels: Tensor | None = None) -> Iterator[Partial | Tensor]:
+        """Draw n grids; ends with an int64 tensor (n, C, H, W)."""
+        from .sampler import draw
+
+        yield from draw(self, n, step=step, labels=labels)
