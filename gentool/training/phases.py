@@ -18,11 +18,14 @@ class Phase:
     """One update: minimise `loss` over the parameters of the submodule `name` (``"model"``: of the whole model).
 
     loss: a scalar tensor. scalars: what else is worth logging, plain numbers or 0-dimensional tensors (detached).
+    progress: the share of this phase's own budget that is spent, for the schedule, where a phase is trained in a part
+    of the run alone; None: the run's.
     """
 
     name: str
     loss: Tensor
     scalars: Mapping[str, Tensor | float] = field(default_factory=dict)
+    progress: float | None = None
 
 
 class Objective(Protocol):

@@ -182,7 +182,9 @@ class Trainer:
                 return
             name = phases[0].name
             optimiser = self.optimisers[name]
-            lr = optimiser.config.lr * schedule.factor(self.config["schedule"], step.index, step.progress)
+            own = phases[0].progress
+            progress = step.progress if own is None else own
+            lr = optimiser.config.lr * schedule.factor(self.config["schedule"], step.index, progress)
             norm = optimiser.step(lr, self.train.clip)
             values[f"{name}/loss"] = _mean([p.loss.detach() for p in phases])
             for key in phases[0].scalars:
