@@ -1,63 +1,95 @@
 """Autoencoders.
 
-    vae   Kingma & Welling 2014, "Auto-Encoding Variational Bayes"
+    ae        Hinton & Salakhutdinov 2006, "Reducing the dimensionality of data with neural networks"; and, with the
+              input damaged, denoising (Vincent et al. 2008) and masked ones (He et al. 2022)
+    vae       Kingma & Welling 2014, "Auto-encoding variational Bayes": one stochastic layer
+    vae-gan   Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric"
 
-One stochastic layer: an encoder q(z|x), a decoder p(x|z) and a standard normal prior p(z).
+Networks in networks.py, p(x|z) in likelihoods.py, models in model.py, objectives in loss.py.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from gentool.hooks import hookimpl
+from gentool.specs import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec
 
-from gentool import LossSpec, ModelSpec, Output, SamplerSpec, hookimpl, option
+from . import presets
+from .configs import (
+    AEConfig,
+    BetaConfig,
+    ClassesConfig,
+    DamageConfig,
+    ElboConfig,
+    ElboEvaluationConfig,
+    FewLabelConfig,
+    ImportanceConfig,
+    InterpolateConfig,
+    IwaeEvaluationConfig,
+    ManifoldConfig,
+    PriorConfig,
+    ReconstructConfig,
+    TraverseConfig,
+    VAEConfig,
+    VAEGANConfig,
+    VAEGANLossConfig,
+)
 
+HOME = "gentool_autoencoders"
 
-@dataclass(frozen=True, kw_only=True)
-class VAEConfig:
-    """model.* of `vae`."""
-
-    latent: int = option(16, "dimensions of z", ge=1, le=4096)
-    hidden: tuple[int, ...] = option((256, 256), "mlp: widths of the hidden layers, encoder order")
-    activation: Literal["tanh", "relu", "silu"] = option("silu", "nonlinearity of the networks")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ElboConfig:
-    """loss.* of `elbo`."""
-
-    beta: float = option(1.0, "weight of the KL term; 1 is the bound itself", ge=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PriorConfig:
-    """sampler.* of `prior`."""
-
-    temperature: float = option(1.0, "standard deviation of z", ge=0, le=10)
-
+AE = ModelSpec(
+    name="ae",
+    summary="Autoencoder: a code from which the picture is rebuilt; features where labels are few",
+    factory=f"{HOME}.model:AE",
+    config=AEConfig,
+    output=Output.IMAGE,
+    loss="bce",
+    sampler=None,
+    evaluators=("reconstruction",),
+    dataset="digits",
+    offers=("reconstruct", "features", "code"),
+    paper="Hinton & Salakhutdinov 2006, doi:10.1126/science.1127647",
+    defaults=presets.AE_DEFAULTS,
+    presets=presets.AE,
+)
 
 VAE = ModelSpec(
     name="vae",
     summary="Variational autoencoder with one stochastic layer",
-    factory="gentool_autoencoders.model:VAE",
+    factory=f"{HOME}.model:VAE",
     config=VAEConfig,
     output=Output.IMAGE,
     loss="elbo",
     sampler="prior",
-    evaluators=(),
+    evaluators=("elbo", "reconstruction"),
     dataset="digits",
     offers=("elbo", "encode", "decode", "reconstruct", "features", "likelihood", "variational"),
     paper="Kingma & Welling 2014, arXiv:1312.6114",
-    defaults={"train.steps": 2000, "train.batch_size": 128, "optim.model.lr": 2e-3, "schedule.name": "cosine"},
-    presets={
-        "debug": {"train.steps": 2, "train.batch_size": 8, "model.hidden": (16,), "model.latent": 4},
-    },
+    defaults=presets.VAE_DEFAULTS,
+    presets=presets.VAE,
+)
+
+VAE_GAN = ModelSpec(
+    name="vae-gan",
+    summary="Variational autoencoder whose pictures are compared by a discriminator's features",
+    factory=f"{HOME}.model:VAEGAN",
+    config=VAEGANConfig,
+    output=Output.IMAGE,
+    loss="vae-gan",
+    sampler="prior",
+    evaluators=("reconstruction",),
+    dataset="digits",
+    offers=("encode", "decode", "reconstruct", "features", "variational-adversarial"),
+    paper="Larsen et al. 2016, arXiv:1512.09300",
+    phases=("encoder", "decoder", "discriminator"),
+    defaults=presets.VAE_GAN_DEFAULTS,
+    presets=presets.VAE_GAN,
+    aliases=("vaegan",),
 )
 
 
 @hookimpl
 def gentool_models() -> list[ModelSpec]:
-    return [VAE]
+    return [AE, VAE, VAE_GAN]
 
 
 @hookimpl
@@ -65,13 +97,57 @@ def gentool_losses() -> list[LossSpec]:
     return [
         LossSpec(
             name="elbo",
-            summary="Minus the evidence lower bound, with KL in closed form",
-            factory="gentool_autoencoders.loss:Elbo",
+            summary="Minus the evidence lower bound, KL in closed form",
+            factory=f"{HOME}.loss:Elbo",
             needs=("variational",),
             config=ElboConfig,
-            monitor="model",
+            monitor="nats",
             paper="Kingma & Welling 2014, equation 10",
-        )
+        ),
+        LossSpec(
+            name="beta-vae",
+            summary="The bound with its KL term beta times as heavy",
+            factory=f"{HOME}.loss:Elbo",
+            needs=("variational",),
+            config=BetaConfig,
+            monitor="model",
+            paper="Higgins et al. 2017, equation 4",
+        ),
+        LossSpec(
+            name="iwae",
+            summary="Minus the importance-weighted bound with k draws of z",
+            factory=f"{HOME}.loss:ImportanceWeighted",
+            needs=("variational",),
+            config=ImportanceConfig,
+            monitor="nats",
+            paper="Burda et al. 2016, equation 8",
+        ),
+        LossSpec(
+            name="bce",
+            summary="Cross-entropy between a picture and its reconstruction; the input may be noised or masked",
+            factory=f"{HOME}.loss:CrossEntropy",
+            needs=("code",),
+            config=DamageConfig,
+            monitor="model",
+            paper="Vincent et al. 2008; He et al. 2022",
+        ),
+        LossSpec(
+            name="mse",
+            summary="Squared error between a picture and its reconstruction; the input may be noised or masked",
+            factory=f"{HOME}.loss:SquaredError",
+            needs=("code",),
+            config=DamageConfig,
+            monitor="model",
+            paper="Hinton & Salakhutdinov 2006; Vincent et al. 2008; He et al. 2022",
+        ),
+        LossSpec(
+            name="vae-gan",
+            summary="KL, distance in the discriminator's features, and the adversarial game",
+            factory=f"{HOME}.loss:VAEGANLoss",
+            needs=("variational-adversarial",),
+            config=VAEGANLossConfig,
+            paper="Larsen et al. 2016, algorithm 1",
+        ),
     ]
 
 
@@ -81,9 +157,84 @@ def gentool_samplers() -> list[SamplerSpec]:
         SamplerSpec(
             name="prior",
             summary="z from the standard normal prior, decoded",
-            factory="gentool_autoencoders.sampler:prior",
+            factory=f"{HOME}.sampler:prior",
             needs=("decode",),
             config=PriorConfig,
             paper="Kingma & Welling 2014",
-        )
+        ),
+        SamplerSpec(
+            name="traverse",
+            summary="One row for each dimension of z that changes the picture",
+            factory=f"{HOME}.sampler:traverse",
+            needs=("decode",),
+            config=TraverseConfig,
+            view=True,
+            paper="Higgins et al. 2017",
+        ),
+        SamplerSpec(
+            name="manifold",
+            summary="The plane of a two-dimensional z",
+            factory=f"{HOME}.sampler:manifold",
+            needs=("decode",),
+            config=ManifoldConfig,
+            view=True,
+            paper="Kingma & Welling 2014, figure 4",
+        ),
+        SamplerSpec(
+            name="classes",
+            summary="Rows of classes, columns of z: what z keeps when the label changes",
+            factory=f"{HOME}.sampler:classes",
+            needs=("decode",),
+            config=ClassesConfig,
+            view=True,
+            paper="Kingma et al. 2014, figure 1",
+        ),
+    ]
+
+
+@hookimpl
+def gentool_evaluators() -> list[EvaluatorSpec]:
+    return [
+        EvaluatorSpec(
+            name="elbo",
+            summary="Evidence lower bound of log p(x), nats and bits/dim",
+            factory=f"{HOME}.evaluate:Elbo",
+            needs=("elbo",),
+            config=ElboEvaluationConfig,
+            paper="Kingma & Welling 2014, equation 10",
+        ),
+        EvaluatorSpec(
+            name="iwae",
+            summary="Importance-weighted bound of log p(x) with K draws, nats and bits/dim",
+            factory=f"{HOME}.evaluate:Iwae",
+            needs=("elbo",),
+            config=IwaeEvaluationConfig,
+            paper="Burda et al. 2016, equation 8",
+        ),
+        EvaluatorSpec(
+            name="interpolate",
+            summary="From one test picture to another by way of z",
+            factory=f"{HOME}.views:Interpolate",
+            needs=("encode", "decode"),
+            config=InterpolateConfig,
+            streams="none",
+            view=True,
+        ),
+        EvaluatorSpec(
+            name="reconstruct",
+            summary="Test pictures above their reconstructions",
+            factory=f"{HOME}.views:Reconstruct",
+            needs=("reconstruct",),
+            config=ReconstructConfig,
+            streams="none",
+            view=True,
+        ),
+        EvaluatorSpec(
+            name="few-label",
+            summary="Accuracy of a classifier on few labels: linear probe and fine-tuning against training from scratch",
+            factory=f"{HOME}.few_label:FewLabel",
+            needs=("features",),
+            config=FewLabelConfig,
+            streams="none",
+        ),
     ]
