@@ -62,7 +62,12 @@ class Pipeline:
         """What a model has to know of these data."""
         if self._info is None:
             fields = next(iter(self._sets.values()), None) or self.split("train")
-            self._info = DataInfo(name=self.config.name, levels=self.levels, **fields.info_fields)
+            self._info = DataInfo(
+                name=self.config.name,
+                levels=self.levels,
+                extra={"binarize": self.config.binarize},  # static and dynamic figures differ: reports name it
+                **fields.info_fields,
+            )
         return self._info
 
     def split(self, name: str) -> ImageSet:

@@ -110,7 +110,7 @@ def gentool_losses() -> list[LossSpec]:
             factory=f"{HOME}.loss:Elbo",
             needs=("variational",),
             config=BetaConfig,
-            monitor="model",
+            monitor="objective",
             paper="Higgins et al. 2017, equation 4",
         ),
         LossSpec(
@@ -128,7 +128,7 @@ def gentool_losses() -> list[LossSpec]:
             factory=f"{HOME}.loss:CrossEntropy",
             needs=("code",),
             config=DamageConfig,
-            monitor="model",
+            monitor="loss",
             paper="Vincent et al. 2008; He et al. 2022",
         ),
         LossSpec(
@@ -137,7 +137,7 @@ def gentool_losses() -> list[LossSpec]:
             factory=f"{HOME}.loss:SquaredError",
             needs=("code",),
             config=DamageConfig,
-            monitor="model",
+            monitor="loss",
             paper="Hinton & Salakhutdinov 2006; Vincent et al. 2008; He et al. 2022",
         ),
         LossSpec(

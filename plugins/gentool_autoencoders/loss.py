@@ -46,7 +46,7 @@ class Elbo:
     """L(x) = E_q(z|x)[log p(x|z)] - beta KL(q(z|x) || p(z)), one z for each x; beta = 1 is the bound itself.
 
     beta may rise from 0 over the first share `warmup` of the run (Sønderby et al. 2016), so that the decoder learns to
-    use z before the KL term prunes it. Logged as `nats`: the negative bound at beta = 1, whatever beta is.
+    use z before the KL term prunes it. Logged as `nats`: the negative bound itself (beta = 1).
     """
 
     def __init__(self, config: ElboConfig | BetaConfig):
@@ -63,7 +63,10 @@ class Elbo:
         loss = self.beta(step) * kl - log_pxz
         with torch.no_grad():
             nats = kl - log_pxz
-        yield Phase("model", loss, {"nats": nats, "kl": kl.detach()})
+            scalars = {"nats": nats, "kl": kl.detach()}
+            if self.config.beta != 1:
+                scalars["objective"] = self.config.beta * kl - log_pxz  # the loss without the warm-up
+        yield Phase("model", loss, scalars)
 
 
 class ImportanceWeighted:
