@@ -99,6 +99,11 @@ class Pipeline:
         """How many examples a split has."""
         return len(self.split(split))
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the pictures opened so far."""
+        return sum(made.images.nbytes for made in self._sets.values())
+
     # -- training -------------------------------------------------------------------------------------------------
 
     def train_batch(self, step: int, size: int, rank: int = 0, world: int = 1) -> Batch:
