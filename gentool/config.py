@@ -201,7 +201,7 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def data_config() -> type:
     """The dataclass of `data.*`."""
-    from gentool.data.pipeline import DataConfig
+    from gentool.data.config import DataConfig
 
     found: type = DataConfig
     return found

@@ -265,7 +265,8 @@ def _import_file(path: Path) -> ModuleType:
     loaded = sys.modules.get(name)
     if loaded is not None and getattr(loaded, "__file__", None) == str(path):
         return loaded
-    if loaded is not None or importlib.util.find_spec(name) is not None:
+    other = importlib.util.find_spec(name) if loaded is None else None
+    if loaded is not None or (other is not None and other.origin != str(path)):
         raise ImportError(f"a module named '{name}' exists already; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

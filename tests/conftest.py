@@ -43,7 +43,9 @@ def cli(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.M
 def gentool_process(tmp_path: Path) -> Callable[..., Result]:
     """The same as a process of its own, without a terminal."""
 
-    def call(*arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120) -> Result:
+    def call(
+        *arguments: str, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120
+    ) -> Result:
         done = subprocess.run(
             [sys.executable, "-m", "gentool", *map(str, arguments)],
             cwd=cwd or tmp_path,

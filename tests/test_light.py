@@ -25,7 +25,9 @@ def modules_after(*arguments: str) -> set[str]:
     return set(names)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("list",), ("list", "models"), ("plugins",), ("trian",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("list",), ("list", "models"), ("plugins",), ("trian",)]
+)
 def test_quick_commands_import_nothing_heavy(arguments: tuple[str, ...]) -> None:
     # typer itself validates the options of a verb with pydantic; `plugins` draws a table.
     allowed = set() if arguments[0].startswith("--") else {"pydantic"}
@@ -43,7 +45,9 @@ def test_completion_imports_nothing_heavy() -> None:
         "sys.argv = ['gentool']\n"
         "from gentool.cli import main\nmain()"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "train" in done.stdout
     loaded = done.stderr.partition("MODULES")[2]
     assert loaded

@@ -78,7 +78,8 @@ def plan(config: Resolved) -> Plan:
             f"'{spec.name}' needs {' and '.join(lacking)}, which the data set '{dataset.name}' does not have. "
             f"Data sets that fit: {', '.join(fitting)}."
         )
-    pipeline = open_pipeline(config["data"], device, train.seed)
+    named = config.values["data.name"].source != "model default"
+    pipeline = open_pipeline(config["data"], device, train.seed, fetch=named)
     seed_default_generator(derive_seed(train.seed, "weights"), torch.device("cpu"))
     model: nn.Module = registry().load(spec.factory)(config["model"], pipeline.info)
     model.to(device)
