@@ -47,12 +47,12 @@ DATASETS = (
     ),
     DatasetSpec(
         name="omniglot",
-        summary="Characters of ten alphabets, 20 writers each",
+        summary="Characters of eight alphabets, 20 writers each",
         factory="gentool.data.archives:omniglot",
         fields=("image", "label"),
         licence=OMNIGLOT.licence,
         origin="named",
-        size="4,672 + 584 + 584 of 105x105 grey",
+        size="3,872 + 484 + 484 of 105x105 grey",
     ),
     DatasetSpec(
         name="folder",

@@ -151,7 +151,7 @@ class Pipeline:
         if kept is None or len(kept) < count:
             images = self.split(split).images
             parts = []
-            for number, part in enumerate(images.split(_FIXED_CHUNK)):
+            for number, part in enumerate(torch.split(images, _FIXED_CHUNK)):
                 if number * _FIXED_CHUNK >= count:
                     break
                 step = Step(seed=FIXED_SEED, index=number, stream=f"data.{split}")

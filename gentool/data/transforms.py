@@ -18,7 +18,7 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous()
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    grey = [(part.float() * weights).sum(1, keepdim=True).round_().to(torch.uint8) for part in images.split(_CHUNK)]
+    grey = [(part.float() * weights).sum(1, keepdim=True).round_().to(torch.uint8) for part in torch.split(images, _CHUNK)]
     return torch.cat(grey)
 
 
@@ -35,7 +35,7 @@ def resize(images: Tensor, side: int) -> Tensor:
         .round_()
         .clamp_(0, 255)
         .to(torch.uint8)
-        for part in square.split(_CHUNK)
+        for part in torch.split(square, _CHUNK)
     ]
     return torch.cat(parts)
 
