@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gentool import LossSpec, ModelSpec, Output, hookimpl, option
+from gentool import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, hookimpl, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,23 @@ class NllConfig:
     """loss.* of `nll`: nothing to set."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawConfig:
+    """sampler.* of `ancestral` and `wavefront`."""
+
+    temperature: float = option(1.0, "divides the logits: below 1 the likelier values come more often", gt=0, le=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompleteConfig:
+    """Of `complete`."""
+
+    n: int = option(8, "pictures", ge=1, le=64)
+    tries: int = option(5, "completions of each", ge=1, le=64)
+    share: float = option(0.5, "of the rows that are given", ge=0, le=1)
+    temperature: float = option(1.0, "divides the logits", gt=0, le=100)
+
+
 PIXELCNN = ModelSpec(
     name="pixelcnn",
     summary="Gated PixelCNN: an exact density, pixel after pixel",
@@ -46,7 +63,7 @@ PIXELCNN = ModelSpec(
     config=PixelCNNConfig,
     output=Output.IMAGE,
     loss="nll",
-    sampler=None,
+    sampler="ancestral",
     evaluators=("nll", "bits-per-dim"),
     dataset="digits",
     offers=("log-prob", "likelihood", "grid-density", "causal-stacks"),
@@ -80,4 +97,50 @@ def gentool_losses() -> list[LossSpec]:
             monitor="nll",
             paper="van den Oord et al. 2016, arXiv:1601.06759, section 5.1",
         )
+    ]
+
+
+@hookimpl
+def gentool_samplers() -> list[SamplerSpec]:
+    return [
+        SamplerSpec(
+            name="ancestral",
+            summary="Pixel after pixel in raster order, evaluating only what a new pixel changes",
+            factory="gentool_autoregressive.sampler:ancestral",
+            needs=("causal-stacks",),
+            config=DrawConfig,
+            aliases=("raster",),
+            paper="van den Oord et al. 2016, arXiv:1606.05328",
+        ),
+        SamplerSpec(
+            name="wavefront",
+            summary="The same pictures, whole anti-diagonals at once where the receptive field allows it",
+            factory="gentool_autoregressive.sampler:wavefront",
+            needs=("causal-stacks",),
+            config=DrawConfig,
+        ),
+    ]
+
+
+@hookimpl
+def gentool_evaluators() -> list[EvaluatorSpec]:
+    return [
+        EvaluatorSpec(
+            name="complete",
+            summary="Upper halves of test pictures, painted on",
+            factory="gentool_autoregressive.evaluate:Complete",
+            needs=("causal-stacks",),
+            config=CompleteConfig,
+            view=True,
+            paper="van den Oord et al. 2016, arXiv:1601.06759, figure 1",
+        ),
+        EvaluatorSpec(
+            name="receptive-field",
+            summary="Which pixels the middle one depends on, by the gradient",
+            factory="gentool_autoregressive.evaluate:ReceptiveField",
+            needs=("causal-stacks",),
+            streams="none",
+            view=True,
+            paper="van den Oord et al. 2016, arXiv:1606.05328, figure 1",
+        ),
     ]

@@ -1,0 +1,62 @@
+"""From the context of a pixel to its value: the part of drawing that every order of painting shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .weights import Weights
+
+
+class Painter:
+    """Draws levels by inverting their distribution at given uniform numbers, so that a value depends on nothing else.
+
+    Tensors are laid out by place, (H, W, n, C): `chances` as `chances_of` makes them, `known` levels that are to be kept
+    (-1: draw), `grid` what has been painted so far.
+    """
+
+    def __init__(self, weights: Weights, chances: Tensor, temperature: float, known: Tensor | None):
+        self.heads, self.values = weights.heads, weights.values
+        self.chances, self.temperature, self.known = chances, temperature, known
+        self.grid = torch.zeros(chances.shape, dtype=torch.int64, device=chances.device)
+
+    def draw(self, context: Tensor, chances: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """context (M, p), chances and known (M, C) -> levels (M, C), and as the net sees them, (M, C * planes)."""
+        context = torch.relu(context)
+        levels: list[Tensor] = []
+        seen: list[Tensor] = []
+        for c, head in enumerate(self.heads):
+            a = torch.addmm(head.hidden_bias, context, head.hidden)
+            if head.lower is not None:
+                a.addmm_(seen[0] if c == 1 else torch.cat(seen, 1), head.lower)
+            logits = torch.addmm(head.logits_bias, a.relu_(), head.logits)
+            if logits.shape[1] == 1:
+                level = torch.ge(logits[:, 0], chances[:, c]).long()
+            else:
+                level = self._invert(logits, chances[:, c, None])
+            if known is not None:
+                level = torch.where(known[:, c] >= 0, known[:, c], level)
+            levels.append(level)
+            seen.append(self.values.index_select(0, level))
+        if len(levels) == 1:
+            return levels[0][:, None], seen[0]
+        return torch.stack(levels, 1), torch.cat(seen, 1)
+
+    def _invert(self, logits: Tensor, chance: Tensor) -> Tensor:
+        """The least level whose cumulative probability is above `chance`; (M, K), (M, 1) -> (M,)."""
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        cumulative = (logits - logits.amax(1, keepdim=True)).exp_().cumsum_(1)
+        below = cumulative <= chance * cumulative[:, -1:]
+        return below.sum(1).clamp_(max=logits.shape[1] - 1)
+
+
+def chances_of(uniform: Tensor, levels: int, temperature: float, dtype: torch.dtype) -> Tensor:
+    """Uniform numbers (n, C, H, W) in [0, 1) as `Painter` compares them, (H, W, n, C).
+
+    For two levels these are thresholds of the log-odds l: level 1 where u >= sigmoid(-l / T), that is l >= -T logit(u).
+    """
+    u = uniform.permute(2, 3, 0, 1)
+    if levels == 2:
+        u = -temperature * torch.logit(u.double())
+    return u.to(dtype).contiguous()

@@ -1,0 +1,128 @@
+"""How pictures are drawn from a PixelCNN: each pixel given those before it, by inverting its distribution at one uniform.
+
+The uniform of a pixel is a function of (seed, picture, place), so every sampler here paints the same pictures.
+
+    ancestral   raster order, cached; one row appears after another
+    wavefront   anti-diagonals, cached; as fast as the receptive field lets it be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gentool import Partial, Samples, Step
+
+from . import field
+from .painter import Painter, chances_of
+from .raster import Raster
+from .wavefront import Wavefront
+from .weights import Weights, plain
+
+if TYPE_CHECKING:
+    from .model import PixelCNN
+
+CACHE_BYTES = 256 << 20  # activations kept at a time; more pictures are painted in turns
+
+
+def ancestral(
+    model: PixelCNN, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+) -> Iterator[Partial | Samples]:
+    """x_i ~ p(x_i | x_<i), pixel after pixel; the logits are divided by `temperature`."""
+    yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature, order="raster"))
+
+
+def wavefront(
+    model: PixelCNN, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+) -> Iterator[Partial | Samples]:
+    """The same pictures as `ancestral`, all pixels of an anti-diagonal at once."""
+    yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature))
+
+
+def _samples(
+    model: PixelCNN, labels: Tensor | None, events: Iterator[Partial | Tensor]
+) -> Iterator[Partial | Samples]:
+    for event in events:
+        if isinstance(event, Tensor):
+            yield Samples(images=model.dequantise(event), labels=model.given(labels))
+        else:
+            yield event
+
+
+def draw(
+    model: PixelCNN,
+    n: int,
+    *,
+    step: Step,
+    labels: Tensor | None = None,
+    temperature: float = 1.0,
+    order: str = "wavefront",
+    known: Tensor | None = None,
+) -> Iterator[Partial | Tensor]:
+    """Draw n grids, in an order ("raster" or "wavefront") that does not change them; ends with int64 (n, C, H, W).
+
+    known: levels (n, C, H, W) that are kept where they are not -1: the rest is drawn given what comes before it.
+    """
+    labels, (height, width) = model.given(labels), (model.height, model.width)
+    if field.slope(model.config) >= width:
+        order = "raster"  # a pixel sees the whole row above: no diagonal is wider than one pixel
+    weights = plain(model)
+    size = chunk(model, order)
+    uniform = step.uniform(n, model.channels, height, width, purpose="pixels")
+    grid = torch.zeros_like(uniform, dtype=torch.int64)
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        painter = Painter(
+            weights,
+            chances_of(uniform[part], model.levels, temperature, weights.values.dtype),
+            temperature,
+            None if known is None else known[part].permute(2, 3, 0, 1).contiguous(),
+        )
+        engine = (Raster if order == "raster" else Wavefront)(
+            model, weights, painter, None if labels is None else labels[part]
+        )
+        for done in engine.paint():
+            grid[part] = painter.grid.permute(2, 3, 0, 1)
+            fraction = start * height * width + done * len(grid[part])
+            yield Partial(fraction, n * height * width, images=model.dequantise(grid))
+    yield grid
+
+
+def chunk(model: PixelCNN, order: str) -> int:
+    """How many pictures are painted at a time, so that their activations take no more than CACHE_BYTES."""
+    places = model.width * (model.height if order == "wavefront" else 4)
+    floats = places * model.config.channels * 2 * (2 if field.lags(model.config)[0] else 1) * model.config.layers
+    return max(1, CACHE_BYTES // (4 * floats))
+
+
+@torch.no_grad()
+def reevaluate(
+    model: PixelCNN,
+    n: int,
+    *,
+    step: Step,
+    labels: Tensor | None = None,
+    temperature: float = 1.0,
+    places: int | None = None,
+) -> Tensor:
+    """The definition, which the caches reproduce: the whole net again for every pixel. (n, C, H, W).
+
+    places: stop after so many places, to time it.
+    """
+    weights = plain(model)
+    uniform = step.uniform(n, model.channels, model.height, model.width, purpose="pixels")
+    painter = Painter(
+        weights, chances_of(uniform, model.levels, temperature, weights.values.dtype), temperature, known=None
+    )
+    grid = torch.zeros_like(uniform, dtype=torch.int64)
+    for place in range(model.height * model.width if places is None else places):
+        r, c = divmod(place, model.width)
+        context = model.context(model.planes(grid), model.given(labels))[:, r, c]
+        grid[:, :, r, c] = painter.draw(context, painter.chances[r, c], None)[0]
+    return grid
+
+
+__all__ = ["Weights", "ancestral", "draw", "reevaluate", "wavefront"]
