@@ -52,6 +52,23 @@ def to_bytes(images: Tensor | NDArray[Any]) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def shrink(image: Pixels, height: int, width: int) -> Pixels:
+    """An image (H, W, C) at (height, width), each new pixel the mean over the area it covers, fractions included."""
+    rows, columns = _coverage(image.shape[0], height), _coverage(image.shape[1], width)
+    mean: NDArray[np.float32] = np.einsum("hy,yxc,wx->hwc", rows, image.astype(np.float32), columns, optimize=True)
+    shrunk: Pixels = np.rint(mean).astype(np.uint8)
+    return shrunk
+
+
+def _coverage(old: int, new: int) -> NDArray[np.float32]:
+    """(new, old): which share of each new pixel each old one covers."""
+    edges = np.arange(new + 1)[:, None] * (old / new)
+    starts = np.arange(old)
+    overlap = np.minimum(edges[1:], starts + 1) - np.maximum(edges[:-1], starts)
+    shares: NDArray[np.float32] = (np.clip(overlap, 0, None) * (new / old)).astype(np.float32)
+    return shares
+
+
 def near_square(n: int) -> int:
     """Columns for n pictures of a grid that is at least as wide as high, with the fewest empty places."""
     least = int(np.ceil(np.sqrt(n)))
