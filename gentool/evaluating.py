@@ -76,6 +76,7 @@ class Context:
 
     `model_name` is for captions only. `batches(split)` goes through a split once, in order, with the run's transforms;
     `samples(n)` draws n samples by the model's sampler in chunks. `limit` is the user's `--limit` (None: all).
+    `shared` is one mapping for all evaluators of a call: what is dear and the same for several is made once.
     """
 
     model: nn.Module
@@ -88,6 +89,7 @@ class Context:
     limit: int | None
     open_batches: Any
     draw_samples: Any
+    shared: dict[Any, Any] = field(default_factory=dict)
 
     def batches(self, split: str | None = None, *, limit: int | None = None) -> Iterator[Batch]:
         """The batches of a split (default: the evaluated one), at most `limit` examples."""

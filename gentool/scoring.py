@@ -35,6 +35,7 @@ class Scorer:
     data_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     on_progress: Callable[[str, int, int], None] = lambda name, done, total: None
     _pipeline: Pipeline | None = None
+    _shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -80,6 +81,7 @@ class Scorer:
             limit=self.limit,
             open_batches=batches,
             draw_samples=samples,
+            shared=self._shared,
         )
 
     def _draw(self, n: int) -> Iterator[Any]:
