@@ -31,7 +31,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Spherical interpolation (Shoemake 1985; for latent codes, White 2016): (n, D), (n, D), (T,) -> (n, T, D).
 
     The direction turns at a constant rate while the length goes linearly from one to the other; where the two
-    directions (nearly) agree or oppose, it is the straight line.
+    directions (nearly) agree or oppose, or one of the vectors is 0, it is the straight line.
     """
     length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
     unit_a, unit_b = a / length_a.clamp(min=1e-12), b / length_b.clamp(min=1e-12)
@@ -42,7 +42,8 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     turned = (torch.sin((1 - t) * angle) * unit_a[:, None] + torch.sin(t * angle) * unit_b[:, None]) / sine
     length = (1 - t) * length_a[:, None] + t * length_b[:, None]
     straight = (1 - t) * a[:, None] + t * b[:, None]
-    return torch.where(sine > 1e-3, turned * length, straight)
+    vanishes = torch.minimum(length_a, length_b)[:, None] < 1e-6
+    return torch.where((sine > 1e-3) & ~vanishes, turned * length, straight)
 
 
 class View:
