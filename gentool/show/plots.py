@@ -121,9 +121,7 @@ def _without_codes(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def _heading(
-    names: Sequence[str], title: str, what: str, axis: Axis, width: int, *, color: bool, unicode: bool
-) -> str:
+def _heading(names: Sequence[str], title: str, what: str, axis: Axis, width: int, *, color: bool, unicode: bool) -> str:
     """The title with what y is, then the legend where it says more than the title."""
     said = ", ".join(part for part in (safe_text(what), "log scale" if axis.log else "") if part)
     top = " ".join(part for part in (safe_text(title), f"({said})" if said else "") if part)

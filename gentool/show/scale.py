@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gentool.evaluating import Curve
 
 POINTS = 400  # a curve of more points shows no more
+HUGE = 1e250  # beyond this (and its inverse) ticks would leave the range of floats: not drawn
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,26 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def holds(self, value: float) -> bool:
-        return math.isfinite(value) and (value > 0 or not self.log)
+        return _drawn(value, self.log)
+
+
+def _drawn(value: float, log: bool) -> bool:
+    return -HUGE < value < HUGE and (value > 1 / HUGE or not log)
 
 
 def make_axis(values: Sequence[float], *, log: bool, ticks: int, margin: float = 0.04, whole: bool = False) -> Axis:
-    """The axis that holds all finite (and on a log axis positive) values, with about `ticks` ticks.
+    """The axis that holds all finite (on a log axis, all positive) values, with about `ticks` ticks.
 
     A log axis without a positive value becomes linear. `whole`: ticks at whole numbers only (steps).
     """
-    log = log and any(value > 0 and math.isfinite(value) for value in values)
-    kept = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [0.0, 1.0]
+    log = log and any(_drawn(value, log) for value in values)
+    kept = [value for value in values if _drawn(value, log)] or [0.0, 1.0]
     low, high = min(kept), max(kept)
     if log:
         low, high = math.log10(low), math.log10(high)
     room = (high - low) * margin
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # one value only
-        room = 0.5 if log else abs(low) * 0.1 or 1.0
+    if high - low <= max(1e-12 * max(abs(low), abs(high)), 1 / HUGE):  # one value only
+        room = 0.5 if log else abs(low) * 0.1 if abs(low) > 1e-200 else 1.0
     low, high = low - room, high + room
     if log:
         return Axis(10**low, 10**high, True, log_ticks(10**low, 10**high, ticks))
@@ -103,7 +108,7 @@ def thin(x: Sequence[float], y: Sequence[float], most: int = POINTS) -> tuple[li
 
     Points whose x or y is not finite are left out.
     """
-    points = [(float(a), float(b)) for a, b in zip(x, y, strict=False) if math.isfinite(a) and math.isfinite(b)]
+    points = [(float(a), float(b)) for a, b in zip(x, y, strict=False) if -HUGE < a < HUGE and -HUGE < b < HUGE]
     if len(points) > most:
         inner = points[1:-1]
         stretches = max(1, (most - 2) // 2)
@@ -121,7 +126,7 @@ def pieces(curve: Curve, axis: Axis) -> list[list[tuple[float, float]]]:
     """A curve as unbroken stretches: it is interrupted where y is not finite or cannot be on the axis."""
     broken: list[list[tuple[float, float]]] = [[]]
     for a, b in zip(curve.x, curve.y, strict=False):
-        if math.isfinite(a) and axis.holds(b):
+        if -HUGE < a < HUGE and axis.holds(b):
             broken[-1].append((float(a), float(b)))
         elif broken[-1]:
             broken.append([])
