@@ -24,7 +24,7 @@ class Bar:
         self.total = steps
         self.minutes = minutes
         # In a pipe a bar would be thousands of lines: tqdm then prints one line in ten seconds.
-        interval = 0.1 if sys.stderr.isatty() else 10.0
+        self.interval = interval = 0.1 if sys.stderr.isatty() else 10.0
         self.losses: dict[str, float] = {}
         self._next = 0.0
         self.bar = tqdm(
@@ -44,7 +44,7 @@ class Bar:
         if step > self.bar.n:
             now = time.monotonic()
             if now >= self._next:
-                self._next = now + self.bar.mininterval
+                self._next = now + self.interval
                 self.bar.set_postfix_str(self._postfix(), refresh=False)
             self.bar.update(step - self.bar.n)
 

@@ -38,6 +38,7 @@ def resume(
     use_plugins(plugin)
     from gentool.cli.train import carry_out
     from gentool.errors import UsageError
+    from gentool.runs import checkpoint
     from gentool.runs.lock import RunLock
     from gentool.runs.reader import resolve_run
     from gentool.training import session
@@ -58,6 +59,9 @@ def resume(
     train = made.config["train"]
     seconds = float(found.state.get("seconds", 0))
     if (train.steps and found.step >= train.steps) or (train.minutes and seconds >= 60 * train.minutes):
+        with RunLock(path):  # it may have been killed between its last checkpoint and its last word
+            checkpoint.sweep(path / "checkpoints")
+            folder.update(status="done", reason="", step=found.step)
         raise UsageError(
             f"The run {path.name} is complete: {found.step} steps. To train longer: gentool resume {path.name} "
             f"--steps {2 * found.step}."
