@@ -1,0 +1,212 @@
+"""Generative adversarial networks (Goodfellow et al. 2014, "Generative Adversarial Nets").
+
+    gan   a generator and a discriminator, DCGAN-like (Radford et al. 2016) or residual (Gulrajani et al. 2017),
+          class-conditional by projection (Miyato and Koyama 2018), with five losses to choose from
+
+`gentool viz gan --vanishing-gradient` shows why the generator's loss is not that of the minimax game.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gentool import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, hookimpl, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class GANConfig:
+    """model.* of `gan`."""
+
+    architecture: Literal["dcgan", "resnet"] = option("dcgan", "plain strided convolutions, or residual blocks")
+    latent: int = option(64, "dimensions of z", ge=1, le=4096)
+    width: int = option(32, "channels at half the full size; doubled at each halving", ge=1, le=1024)
+    widest: int = option(8, "at most so many times `width` channels", ge=1, le=64)
+    norm: Literal["batch", "group", "none"] = option("group", "normalisation in the generator; D has none")
+    spectral_norm: bool = option(False, "divide each of D's weights by its largest singular value")
+    conditional: bool = option(False, "give the class to both networks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GameConfig:
+    """loss.* of the adversarial losses."""
+
+    critic_steps: int = option(1, "k discriminator steps before one of the generator; the batch is cut into k", ge=1)
+    r1: float = option(0.0, "gamma of the gradient penalty on the data; 0: off", ge=0)
+    r1_every: int = option(16, "discriminator steps between two such penalties (each weighs as many times more)", ge=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonSaturatingConfig(GameConfig):
+    """loss.* of `non-saturating`."""
+
+    r1: float = option(1.0, "gamma of the gradient penalty on the data; 0: off", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WassersteinConfig(GameConfig):
+    """loss.* of `wgan-gp`."""
+
+    critic_steps: int = option(5, "k critic steps before one of the generator; the batch is cut into k", ge=1)
+    penalty: float = option(10.0, "lambda, the weight of the gradient penalty", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """sampler.* of `generator`."""
+
+    truncation: float = option(0.0, "z within plus and minus this: truer pictures, less variety; 0: off", ge=0, le=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkConfig(GeneratorConfig):
+    """sampler.* of `latent-walk`."""
+
+    walks: int = option(6, "rows, each between two latent vectors", ge=1, le=100)
+    columns: int = option(10, "pictures on the way", ge=2, le=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassGridConfig(GeneratorConfig):
+    """sampler.* of `class-grid`."""
+
+    rows: int = option(6, "latent vectors", ge=1, le=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VanishingGradientConfig:
+    """Settings of `vanishing-gradient`."""
+
+    steps: int = option(400, "discriminator steps with the generator fixed", ge=1, le=100_000)
+    points: int = option(25, "how often both gradients are measured, densest at the start", ge=2, le=1000)
+    batch_size: int = option(64, "pictures a step, and latent vectors the gradients are measured on", ge=1, le=10_000)
+    examples: int = option(4096, "training examples the discriminator sees", ge=1, le=1_000_000)
+    lr: float = option(1e-3, "the new discriminator's learning rate", gt=0, le=1)
+
+
+_ADAM = {
+    f"optim.{phase}.{key}": value
+    for phase in ("generator", "discriminator")
+    for key, value in {"name": "adam", "lr": 1e-3, "betas": (0.5, 0.99)}.items()
+}
+
+GAN = ModelSpec(
+    name="gan",
+    summary="Generator against discriminator, DCGAN-like or residual, with five losses",
+    factory="gentool_gan.model:GAN",
+    config=GANConfig,
+    output=Output.IMAGE,
+    loss="non-saturating",
+    sampler="generator",
+    evaluators=(),
+    dataset="digits",
+    offers=("adversarial", "decode"),
+    paper="Goodfellow et al. 2014, arXiv:1406.2661",
+    phases=("generator", "discriminator"),
+    defaults={"train.steps": 1500, "train.batch_size": 64, "train.ema": 0.998, **_ADAM},
+    presets={
+        "debug": {"train.steps": 2, "train.batch_size": 8, "model.width": 4, "model.latent": 4},
+        "conditional": {"model.conditional": True},
+    },
+)
+
+
+@hookimpl
+def gentool_models() -> list[ModelSpec]:
+    return [GAN]
+
+
+def _game(name: str, summary: str, attribute: str, paper: str, config: type = GameConfig, *aliases: str) -> LossSpec:
+    return LossSpec(
+        name=name,
+        summary=summary,
+        factory=f"gentool_gan.loss:{attribute}",
+        needs=("adversarial",),
+        config=config,
+        paper=paper,
+        aliases=aliases,
+    )
+
+
+@hookimpl
+def gentool_losses() -> list[LossSpec]:
+    return [
+        _game(
+            "minimax",
+            "The game as first written: G minimises log(1 - D(G(z)))",
+            "Minimax",
+            "Goodfellow et al. 2014, equation 1",
+        ),
+        _game(
+            "non-saturating",
+            "G maximises log D(G(z)) instead; with R1 by default",
+            "NonSaturating",
+            "Goodfellow et al. 2014, section 3",
+            NonSaturatingConfig,
+        ),
+        _game("hinge", "Margins of 1 around D = 0", "Hinge", "Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018"),
+        _game(
+            "least-squares",
+            "D regresses to 1 and 0, G to 1",
+            "LeastSquares",
+            "Mao et al. 2017, arXiv:1611.04076, equation 9",
+            GameConfig,
+            "lsgan",
+        ),
+        _game(
+            "wgan-gp",
+            "Wasserstein distance by a critic of slope 1",
+            "Wasserstein",
+            "Gulrajani et al. 2017, arXiv:1704.00028, equation 3",
+            WassersteinConfig,
+        ),
+    ]
+
+
+@hookimpl
+def gentool_samplers() -> list[SamplerSpec]:
+    return [
+        SamplerSpec(
+            name="generator",
+            summary="G(z) of standard normal z, truncated if asked",
+            factory="gentool_gan.sampler:generator",
+            needs=("adversarial",),
+            config=GeneratorConfig,
+            paper="Goodfellow et al. 2014; truncation: Brock et al. 2019",
+        ),
+        SamplerSpec(
+            name="latent-walk",
+            summary="Walks along great circles of the latent space",
+            factory="gentool_gan.sampler:latent_walk",
+            needs=("adversarial", "decode"),
+            config=WalkConfig,
+            view=True,
+            paper="White 2016, arXiv:1609.04468",
+        ),
+        SamplerSpec(
+            name="class-grid",
+            summary="One latent vector a row, one class a column",
+            factory="gentool_gan.sampler:class_grid",
+            needs=("adversarial", "decode"),
+            config=ClassGridConfig,
+            view=True,
+            paper="Miyato & Koyama 2018, arXiv:1802.05637",
+        ),
+    ]
+
+
+@hookimpl
+def gentool_evaluators() -> list[EvaluatorSpec]:
+    return [
+        EvaluatorSpec(
+            name="vanishing-gradient",
+            summary="G's gradient by the minimax and the non-saturating loss while D nears its optimum",
+            factory="gentool_gan.evaluate:VanishingGradient",
+            needs=("adversarial",),
+            config=VanishingGradientConfig,
+            streams="none",
+            split="train",
+            view=True,
+            paper="Arjovsky & Bottou 2017, arXiv:1701.04862, figure 2",
+        )
+    ]

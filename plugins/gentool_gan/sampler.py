@@ -1,0 +1,88 @@
+"""How pictures are drawn: one pass of the generator. And two ways to look at its latent space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gentool import Samples, Step, UsageError
+
+
+def truncated(z: Tensor, threshold: float) -> Tensor:
+    """Standard normal z, any shape, mapped monotonically onto the normal truncated to [-threshold, threshold].
+
+    The truncation trick (Brock et al. 2019, section 3.1) without redrawing: quantiles are kept, so that one seed gives
+    the same pictures at every threshold, only nearer to the mean. 0 leaves z as it is.
+    """
+    if threshold <= 0:
+        return z
+    share = math.erf(threshold / math.sqrt(2))  # of the prior within the threshold
+    squeezed = torch.erfinv(share * torch.erf(z.double() / math.sqrt(2))) * math.sqrt(2)
+    return squeezed.clamp(-threshold, threshold).to(z.dtype)
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Points at shares t (T,) of the great circle from a (N, D) to b (N, D): (N, T, D), lengths blended too.
+
+    Spherical (White 2016): a straight line between two normal vectors leaves the shell where the prior's mass lies.
+    """
+    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    cosine = ((a / length_a) * (b / length_b)).sum(1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6)
+    angle = torch.arccos(cosine)
+    t = t[None, :, None]
+    angle_, a_, b_ = angle[:, :, None], (a / length_a)[:, None], (b / length_b)[:, None]
+    unit = (torch.sin((1 - t) * angle_) * a_ + torch.sin(t * angle_) * b_) / torch.sin(angle_)
+    points: Tensor = unit * ((1 - t) * length_a[:, :, None] + t * length_b[:, :, None])
+    return points
+
+
+def generator(
+    model: Any, n: int, *, step: Step, labels: Tensor | None = None, truncation: float = 0.0
+) -> Iterator[Samples]:
+    """n pictures G(z), z ~ N(0, I), truncated where asked."""
+    z = truncated(step.noise(n, model.latent, purpose="latent"), truncation)
+    yield Samples(images=model.generator(z, labels), labels=labels)
+
+
+def latent_walk(
+    model: Any,
+    n: int,
+    *,
+    step: Step,
+    labels: Tensor | None = None,
+    walks: int = 6,
+    columns: int = 10,
+    truncation: float = 0.0,
+) -> Iterator[Samples]:
+    """`walks` rows of `columns` pictures: each row goes along a great circle from one latent vector to another."""
+    ends = truncated(step.noise(2 * walks, model.latent, purpose="latent"), truncation)
+    path = slerp(ends[:walks], ends[walks:], torch.linspace(0, 1, columns, device=ends.device))
+    if labels is not None:
+        labels = labels[torch.arange(walks, device=labels.device) % len(labels)].repeat_interleave(columns)
+    yield Samples(
+        images=model.decode(path.flatten(0, 1), labels),
+        labels=labels,
+        columns=columns,
+        title="each row walks from one latent vector to another",
+    )
+
+
+def class_grid(
+    model: Any, n: int, *, step: Step, labels: Tensor | None = None, rows: int = 6, truncation: float = 0.0
+) -> Iterator[Samples]:
+    """`rows` latent vectors down, every class across: what of a picture is its class, and what is the rest."""
+    if not getattr(model, "conditional", False):
+        raise UsageError("class-grid needs a class-conditional model: train with --set model.conditional=true.")
+    classes = len(model.info.classes)
+    z = truncated(step.noise(rows, model.latent, purpose="latent"), truncation).repeat_interleave(classes, dim=0)
+    each = torch.arange(classes, device=z.device).repeat(rows)
+    yield Samples(
+        images=model.decode(z, each),
+        labels=each,
+        columns=classes,
+        title="each row is one latent vector, each column a class",
+    )
