@@ -1,0 +1,28 @@
+"""The Triton launches, run by Triton's interpreter on a CPU: a process each, for the variable is read as kernels are made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gentool.kernels import has_triton
+
+HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(not has_triton(), reason="Triton is not installed (pip install 'gentool[test]' on Linux)")
+
+
+@pytest.mark.parametrize("file", ["interpreted_vqvae.py"])
+def test_interpreted(file):
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", str(HERE / file)],
+        env={**os.environ, "TRITON_INTERPRET": "1", "GENTOOL_KERNELS": "triton", "OMP_NUM_THREADS": "1"},
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
