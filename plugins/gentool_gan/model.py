@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gentool import DataInfo, UsageError
+from gentool_gan.norm import BatchNorm, Reference
 
 if TYPE_CHECKING:
     from gentool_gan import GANConfig
@@ -44,7 +45,7 @@ def normalisation(config: GANConfig, width: int) -> nn.Module:
     """What follows each convolution of the generator."""
     match config.norm:
         case "batch":
-            return nn.BatchNorm2d(width)
+            return BatchNorm(width)
         case "group":
             return nn.GroupNorm(next(g for g in (8, 4, 2, 1) if width % g == 0), width)
         case _:
@@ -92,7 +93,7 @@ class Generator(nn.Module):
         depth, height, width = need_image(info)
         sizes = pyramid(height, width)
         widths = channels(config, sizes)
-        self.size = sizes[-1]
+        self.size, self.latent, self.reference = sizes[-1], config.latent, Reference()
         self.base = (*sizes[0], widths[0])
         self.embed = nn.Embedding(len(info.classes), config.latent) if config.conditional else None
         self.input = nn.Linear(config.latent * (2 if config.conditional else 1), math.prod(self.base))
@@ -117,6 +118,12 @@ class Generator(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if not self.training:
+            self.reference.settle(self, self.draw, self.latent, self.embed.num_embeddings if self.embed else 0)
+        return self.draw(z, labels)
+
+    def draw(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """The pass itself."""
         if self.embed is not None:
             z = torch.cat([z, self.embed(need_labels(labels))], dim=1)
         x = self.input(z).view(-1, *self.base).permute(0, 3, 1, 2)  # channels last as it comes
