@@ -70,10 +70,10 @@ def read_picture(file: Path | IO[bytes], channels: int, side: int) -> np.ndarray
         plain = _plain(turned, mode)
         if side:
             short = min(plain.size)
-            left, top = (plain.width - short) / 2, (plain.height - short) / 2
-            box = (int(left), int(top), int(left) + short, int(top) + short)
-            if plain.size != (side, side):
-                plain = plain.resize((side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+            left, top = (plain.width - short) // 2, (plain.height - short) // 2
+            # Cropped first: a box given to `resize` lets the pixels around it bleed in.
+            square = plain if plain.size == (short, short) else plain.crop((left, top, left + short, top + short))
+            plain = square.resize((side, side), Image.Resampling.BICUBIC, reducing_gap=3.0)
         pixels = np.asarray(plain, dtype=np.uint8)
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
