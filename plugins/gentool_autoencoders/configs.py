@@ -15,7 +15,7 @@ class NetworkConfig:
     latent: int = option(16, "dimensions of the code z", ge=1, le=4096)
     architecture: Literal["mlp", "conv"] = option("mlp", "fully connected, or strided convolutions (sides % 4 == 0)")
     hidden: tuple[int, ...] = option((256, 256), "mlp: widths of the hidden layers, in the encoder's order")
-    width: int = option(32, "conv: channels at the full size; doubled at each halving, at most fourfold", ge=1, le=1024)
+    width: int = option(32, "conv: channels after one halving; doubled by each further, at most fourfold", ge=1, le=1024)
     blocks: int = option(0, "conv: residual blocks at each size; 0: plain strided convolutions", ge=0, le=32)
     activation: Literal["tanh", "relu", "leaky-relu", "silu", "gelu"] = option("silu", "nonlinearity of the networks")
 
@@ -34,9 +34,11 @@ class VAEConfig(NetworkConfig):
     """model.* of `vae`."""
 
     conditional: bool = option(False, "give encoder and decoder the class label (one-hot)")
-    likelihood: Literal["bernoulli", "gaussian"] = option("bernoulli", "p(x|z) of a pixel in [0, 1]")
+    likelihood: Literal["auto", "bernoulli", "gaussian"] = option(
+        "auto", "p(x|z) of a pixel in [0, 1]; auto: bernoulli for binarised pictures, else gaussian"
+    )
     variance: Literal["fixed", "global", "pixel"] = option(
-        "fixed", "gaussian: sigma is given, one learned number, or the decoder's at each pixel"
+        "global", "gaussian: sigma is given, one learned number, or the decoder's at each pixel"
     )
     sigma: float = option(0.1, "gaussian: sigma, or where a global one starts, for pixels in [0, 1]", gt=0, le=10)
     sigma_min: float = option(0.01, "gaussian: the least a learned sigma can be", gt=0, le=1)

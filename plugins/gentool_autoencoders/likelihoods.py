@@ -136,4 +136,13 @@ def log_ndtr(x: Tensor) -> Tensor:
     return torch.special.log_ndtr(x)
 
 
-LIKELIHOODS: dict[str, type[Bernoulli] | type[Gaussian]] = {"bernoulli": Bernoulli, "gaussian": Gaussian}
+def likelihood_of(config: VAEConfig, info: DataInfo) -> Bernoulli | Gaussian:
+    """The one asked for; by itself Bernoulli for two levels and Gaussian for more.
+
+    On grey pixels a Bernoulli's entropy is high whatever the decoder does, so z is hardly used and pictures are blurred;
+    a Gaussian with a learned deviation has no such floor (Rybkin et al. 2021).
+    """
+    chosen = config.likelihood
+    if chosen == "auto":
+        chosen = "bernoulli" if info.levels == 2 else "gaussian"
+    return Bernoulli(config, info) if chosen == "bernoulli" else Gaussian(config, info)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gentool import DataInfo, Step, UsageError
 
-from .likelihoods import LIKELIHOODS
+from .likelihoods import likelihood_of
 from .loss import gaussian_kl
 from .networks import Decoder, Encoder, image_shape
 
@@ -89,7 +89,7 @@ class VAE(Variational):
         super().__init__()
         self.config, self.info = config, info
         self.latent, self.conditional = config.latent, config.conditional
-        self.likelihood = LIKELIHOODS[config.likelihood](config, info)
+        self.likelihood = likelihood_of(config, info)
         self.continuous = self.likelihood.continuous
         self.encoder = Encoder(config, info, 2 * config.latent)
         self.decoder = Decoder(config, info, config.latent, self.likelihood.planes)

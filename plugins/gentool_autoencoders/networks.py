@@ -65,10 +65,10 @@ def label_count(config: Shape, info: DataInfo) -> int:
 
 def resolutions(height: int, width: int) -> list[tuple[int, int]]:
     """The sizes a convolutional net works at: halved while both sides are even and above 7 (28 -> 14 -> 7)."""
-    if height % 4 or width % 4:
+    if height % 4 or width % 4 or min(height, width) < 8:
         raise UsageError(
-            f"model.architecture=conv needs sides that are multiples of 4, not {height}x{width}: "
-            f"set data.resize={max(4, round(min(height, width) / 4) * 4)}, or model.architecture=mlp."
+            f"model.architecture=conv needs sides that are multiples of 4 and at least 8, not "
+            f"{height}x{width}: set data.resize={max(8, round(min(height, width) / 4) * 4)}, or model.architecture=mlp."
         )
     sizes = [(height, width)]
     while all(side % 2 == 0 and side > 7 for side in sizes[-1]):
@@ -77,7 +77,7 @@ def resolutions(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def channels(width: int, stages: int) -> list[int]:
-    """Channels at each resolution: doubled with each halving, at most fourfold."""
+    """Channels after each halving: `width`, then doubled with each, at most fourfold."""
     return [width * min(2**i, 4) for i in range(stages)]
 
 
@@ -105,28 +105,28 @@ class Residual(nn.Module):
 
 
 def conv_down(c_in: int, shape: tuple[int, int], config: Shape) -> tuple[nn.Sequential, int]:
-    """Strided convolutions to the smallest resolution, flattened; and how many numbers come out."""
-    sizes, (f, blocks) = resolutions(*shape), (config.activation, config.blocks)
-    wide = channels(config.width, len(sizes))
-    layers: list[nn.Module] = [nn.Conv2d(c_in, wide[0], 3, padding=1)]
+    """Strided convolutions (and residual blocks after each) to the smallest size, flattened; how many numbers come out.
+
+    The first convolution halves already: at the full size a convolution costs four times as much and sees less.
+    """
+    sizes, f = resolutions(*shape), config.activation
+    wide = [c_in, *channels(config.width, len(sizes) - 1)]
+    layers: list[nn.Module] = []
     for c, c_next in itertools.pairwise(wide):
-        layers += [Residual(c, f) for _ in range(blocks)]
-        layers += [ACTIVATIONS[f](), nn.Conv2d(c, c_next, 4, stride=2, padding=1)]
-    layers += [Residual(wide[-1], f) for _ in range(blocks)]
-    layers += [ACTIVATIONS[f](), nn.Flatten()]
-    return nn.Sequential(*layers), wide[-1] * math.prod(sizes[-1])
+        layers += [nn.Conv2d(c, c_next, 4, stride=2, padding=1)]
+        layers += [Residual(c_next, f) for _ in range(config.blocks)]
+        layers += [ACTIVATIONS[f]()]
+    return nn.Sequential(*layers, nn.Flatten()), wide[-1] * math.prod(sizes[-1])
 
 
 def conv_up(n_in: int, c_out: int, shape: tuple[int, int], config: Shape) -> nn.Sequential:
-    """From a vector to the smallest resolution, then transposed convolutions: the mirror of `conv_down`."""
-    sizes, (f, blocks) = resolutions(*shape), (config.activation, config.blocks)
-    wide = channels(config.width, len(sizes))[::-1]
+    """From a vector to the smallest size, then transposed convolutions: the mirror of `conv_down`."""
+    sizes, f = resolutions(*shape), config.activation
+    wide = [c_out, *channels(config.width, len(sizes) - 1)][::-1]
     layers: list[nn.Module] = [nn.Linear(n_in, wide[0] * math.prod(sizes[-1])), nn.Unflatten(1, (wide[0], *sizes[-1]))]
-    layers += [Residual(wide[0], f) for _ in range(blocks)]
     for c, c_next in itertools.pairwise(wide):
+        layers += [Residual(c, f) for _ in range(config.blocks)]
         layers += [ACTIVATIONS[f](), nn.ConvTranspose2d(c, c_next, 4, stride=2, padding=1)]
-        layers += [Residual(c_next, f) for _ in range(blocks)]
-    layers += [ACTIVATIONS[f](), nn.Conv2d(wide[-1], c_out, 3, padding=1)]
     return nn.Sequential(*layers)
 
 

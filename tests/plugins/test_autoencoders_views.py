@@ -159,7 +159,7 @@ def test_merged_streams_are_one_stream() -> None:
 
 
 def test_continuous_densities_are_kept_apart_from_discrete_bits() -> None:
-    model = made(likelihood="gaussian", levels=256)
+    model = made(levels=256)
     where = context(model)
     report = run(Elbo(ElboEvaluationConfig(), where), where)
     found = scalars(report)
@@ -171,7 +171,7 @@ def test_continuous_densities_are_kept_apart_from_discrete_bits() -> None:
 
 
 def test_real_valued_bernoulli_has_no_bits() -> None:
-    where = context(made(levels=256))
+    where = context(made(levels=256, likelihood="bernoulli"))
     report = run(Elbo(ElboEvaluationConfig(), where), where)
     assert "bits/dim" not in scalars(report)
     assert "cross-entropy of real-valued" in report.protocol
@@ -212,7 +212,7 @@ def test_drawing_pixels_needs_a_distribution() -> None:
 
 
 def test_traverse_changes_one_dimension_a_row_and_orders_them() -> None:
-    model = made(hidden=())
+    model = made(hidden=(), levels=2)
     (layer,) = model.decoder.net
     with torch.no_grad():
         layer.weight.zero_()
