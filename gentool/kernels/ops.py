@@ -80,7 +80,7 @@ class Kernel:
     _chosen: dict[tuple[str, int | None, str], Choice] = field(default_factory=dict)
 
     def __call__(self, *args: Any) -> Any:
-        device = next(arg.device for arg in args if isinstance(arg, Tensor))
+        device = _first_tensor(args).device
         return self.op(*args) if self.uses_triton(device) else self.reference(*args)
 
     def uses_triton(self, device: torch.device) -> bool:
@@ -143,6 +143,10 @@ class Kernel:
         return Choice("reference", f"failed its check here: {wrong}") if wrong else Choice("triton", "checked here")
 
 
+def _first_tensor(args: tuple[Any, ...]) -> Tensor:
+    return next(arg for arg in args if isinstance(arg, Tensor))
+
+
 def kernel(
     schema: str, *, reference: Callable[..., Any], fake: Callable[..., Any] | None = None, **facts: Any
 ) -> Callable[[Callable[..., Any]], Kernel]:
@@ -155,9 +159,8 @@ def kernel(
 
     def register(launch: Callable[..., Any]) -> Kernel:
         def run(*args: Any) -> Any:
-            tensor = next(arg for arg in args if isinstance(arg, Tensor))
             interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-            return launch(*args) if tensor.is_cuda or interpreted else reference(*args)
+            return launch(*args) if interpreted or _first_tensor(args).is_cuda else reference(*args)
 
         torch.library.define(name, "(" + signature)
         torch.library.impl(name, ("cuda", "cpu"), run)

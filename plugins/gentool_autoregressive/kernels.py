@@ -1,0 +1,581 @@
+"""A whole PixelCNN sampling run in one launch: thousands of small kernels become one.
+
+The order is the wavefront's (wavefront.py): at step t the pixels (row r, column t - s r) of all rows are drawn together.
+A program paints one picture, or a few: the pixels of a diagonal are the rows of its matrix products, the activations live
+in its own part of a scratch tensor, and a barrier stands where a layer reads what another thread has just written. The
+weights stay in the second-level cache. Of all programs, none waits for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gentool import Partial, Samples, Step, UsageError
+from gentool.kernels import Case, Machine, jit, kernel
+
+from . import PixelCNNConfig, field
+from .painter import Painter, chances_of
+from .weights import HeadWeights, LayerWeights, Weights, plain
+
+if TYPE_CHECKING:
+    import triton.language as tl
+
+    from .model import PixelCNN
+
+TILE = 16  # pixels a program treats at once: the rows of the smallest tensor-core product
+
+
+# -- reference ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the tensors of a net do not say by themselves; the op takes it as a list of integers."""
+
+    layers: int
+    first_kernel: int
+    kernel: int
+    cone: int
+
+    def config(self) -> PixelCNNConfig:
+        """The part of a config that decides the order of painting."""
+        return PixelCNNConfig(
+            layers=self.layers,
+            first_kernel=self.first_kernel,
+            kernel=self.kernel,
+            field="cone" if self.cone else "full",
+        )
+
+
+def flatten(weights: Weights) -> list[Tensor]:
+    """All tensors of a net in a fixed order; empty ones stand for those it does not have."""
+    none = weights.values.new_empty(0)
+    flat = [weights.values, none if weights.place is None else weights.place]
+    for layer in weights.layers:
+        own = none if layer.v_own is None else layer.v_own
+        label = none if layer.label is None else layer.label
+        flat += [layer.v, own, layer.v_bias, layer.h, layer.h_bias, layer.v_to_h, layer.out, label]
+    for head in weights.heads:
+        lower = none if head.lower is None else head.lower
+        flat += [head.hidden, head.hidden_bias, lower, head.logits, head.logits_bias]
+    return flat
+
+
+def unflatten(flat: list[Tensor], shape: Shape) -> Weights:
+    """The inverse of `flatten`."""
+
+    def some(tensor: Tensor) -> Tensor | None:
+        return tensor if tensor.numel() else None
+
+    layers = []
+    for i in range(shape.layers):
+        v, own, v_bias, h, h_bias, v_to_h, out, label = flat[2 + 8 * i : 10 + 8 * i]
+        reach = (shape.kernel if i else shape.first_kernel) // 2
+        rows, taps = reach + (1 if i and not shape.cone else 0), reach + (1 if i else 0)
+        last = i == shape.layers - 1
+        layers.append(
+            LayerWeights(reach, not i, last, rows, taps, v, some(own), v_bias, h, h_bias, v_to_h, out, some(label))
+        )
+    rest = flat[2 + 8 * shape.layers :]
+    heads = []
+    for start in range(0, len(rest), 5):
+        hidden, hidden_bias, lower, logits, logits_bias = rest[start : start + 5]
+        heads.append(HeadWeights(hidden, hidden_bias, some(lower), logits, logits_bias))
+    return Weights(layers, heads, some(flat[1]), flat[0])
+
+
+def paint_reference(
+    chances: Tensor, flat: list[Tensor], shape: list[int], known: Tensor | None, labels: Tensor | None, temperature: float
+) -> Tensor:
+    """chances and known (H, W, n, C), labels (n,) -> levels, int64 (n, C, H, W). Pixel after pixel, in plain torch.
+
+    A row's vertical stack is run at once; then each pixel's horizontal one, on the row's activations so far.
+    """
+    weights = unflatten(flat, Shape(*shape))
+    height, width, n, channels = chances.shape
+    p, layers = weights.layers[0].out.shape[1], weights.layers
+    painter = Painter(weights, chances, temperature, known)
+    inputs = [channels * weights.values.shape[1]] + [p] * (len(layers) - 1)
+    zeros = chances.new_zeros
+    v = [zeros(n, height + la.reach, width + 2 * la.reach, f) for la, f in zip(layers, inputs)]
+    h = [zeros(n, height, width + la.reach, f) for la, f in zip(layers, inputs)]
+    for r in range(height):
+        given = []
+        for i, layer in enumerate(layers):
+            windows = v[i][:, r : r + layer.rows].unfold(2, 2 * layer.reach + 1, 1)  # (n, rows, W, features, k)
+            ab = windows.permute(0, 2, 1, 4, 3).flatten(2) @ layer.v + layer.v_bias
+            if layer.v_own is not None:
+                ab = ab + v[i][:, r + layer.reach, layer.reach : layer.reach + width] @ layer.v_own
+            extra = zeros(1, 1, 4 * p)
+            if weights.place is not None and layer.first:
+                extra = extra + weights.place[r]
+            if layer.label is not None and labels is not None:
+                extra = extra + layer.label[labels][:, None]
+            ab = ab + extra[..., : 2 * p]
+            given.append(ab @ layer.v_to_h + layer.h_bias + extra[..., 2 * p :])
+            if not layer.last:
+                a, b = ab.chunk(2, -1)
+                reach = layers[i + 1].reach
+                v[i + 1][:, r + reach, reach : reach + width] = torch.tanh(a) * torch.sigmoid(b)
+        for c in range(width):
+            top = zeros(n, p)
+            for i, layer in enumerate(layers):
+                a, b = (given[i][:, c] + h[i][:, r, c : c + layer.taps].flatten(1) @ layer.h).chunk(2, -1)
+                top = top + (torch.tanh(a) * torch.sigmoid(b)) @ layer.out[:-1] + layer.out[-1]
+                if not layer.last:
+                    h[i + 1][:, r, c + layers[i + 1].reach] = top
+            levels, seen = painter.draw(top, chances[r, c], None if known is None else known[r, c])
+            painter.grid[r, c] = levels
+            v[0][:, r + layers[0].reach, c + layers[0].reach] = seen
+            h[0][:, r, c + layers[0].reach] = seen
+    return painter.grid.permute(2, 3, 0, 1).contiguous()
+
+
+# -- Triton -------------------------------------------------------------------------------------------------------
+
+
+@jit
+def _gate(a, b):  # type: ignore[no-untyped-def]
+    """tanh(a) sigmoid(b)"""
+    return (2 * tl.sigmoid(2 * a) - 1) * tl.sigmoid(b)
+
+
+@jit
+def _diagonal(t, slot, here, S: tl.constexpr, H: tl.constexpr, W: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The pixels (r, t - S r) of a diagonal, one a slot, and whether there is one."""
+    r = tl.maximum(t - (W - 1) + S - 1, 0) // S + slot
+    c = t - S * r
+    return r, c, here & (r < H) & (c >= 0)
+
+
+@jit
+def _window(  # type: ignore[no-untyped-def]
+    a, b, x_ptr, start, active, w_ptr, row_stride,
+    K: tl.constexpr, ROW: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr, EVEN: tl.constexpr,
+):  # fmt: skip
+    """(a, b) + window @ w: K numbers of x for each pixel, in rows of ROW, from `start`; w is (K up to a whole BLOCK, 2P).
+
+    EVEN: a block lies in one row, and on a 16-byte boundary.
+    """
+    k, n = tl.arange(0, BLOCK), tl.arange(0, P)
+    for j in tl.range(0, K, BLOCK, num_stages=3):
+        if EVEN:
+            u = j // ROW
+            place = tl.multiple_of(u * (row_stride - ROW) + j, 16) + k
+            x = tl.load(x_ptr + tl.multiple_of(start, 16)[:, None] + place[None, :], mask=active[:, None], other=0.0)
+        else:
+            kk = j + k
+            place = kk // ROW * (row_stride - ROW) + kk
+            x = tl.load(x_ptr + start[:, None] + place[None, :], mask=active[:, None] & (kk < K)[None, :], other=0.0)
+        w = w_ptr + (j + k)[:, None] * (2 * P) + n[None, :]
+        a = tl.dot(x, tl.load(w).to(tl.float32), a, input_precision="tf32x3")
+        b = tl.dot(x, tl.load(w + P).to(tl.float32), b, input_precision="tf32x3")
+    return a, b
+
+
+@jit
+def _square(x, w_ptr, STRIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
+    """x @ w for x in registers: w (ROWS, COLUMNS) with rows STRIDE apart."""
+    w = tl.load(w_ptr + tl.arange(0, ROWS)[:, None] * STRIDE + tl.arange(0, COLUMNS)[None, :]).to(tl.float32)
+    return tl.dot(x, w, input_precision="tf32x3")
+
+
+@jit
+def _bias(  # type: ignore[no-untyped-def]
+    bias_ptr, label_ptr, place_ptr, i, part, who, where, active,
+    P: tl.constexpr, CLASSES: tl.constexpr, PLACE: tl.constexpr,
+):  # fmt: skip
+    """(TILE, P): a layer's bias, with those of label and place. part: 0 and 1 the vertical gates, 2 and 3 the horizontal."""
+    n = tl.arange(0, P)
+    made = tl.load(bias_ptr + (i * 4 + part) * P + n)[None, :] + tl.zeros((who.shape[0], P), tl.float32)
+    if CLASSES:
+        made += tl.load(label_ptr + ((i * CLASSES + who) * 4 + part)[:, None] * P + n[None, :])
+    if PLACE:
+        made += tl.load(place_ptr + (where * 4 + part)[:, None] * P + n[None, :], mask=active[:, None], other=0.0)
+    return made
+
+
+@jit
+def _give(a, b, ga, gb, w_ptr, P: tl.constexpr):  # type: ignore[no-untyped-def]
+    """(ga, gb) + [a, b] @ w: what the vertical stack gives to the horizontal one; w (2P, 2P)."""
+    ga += _square(a, w_ptr, 2 * P, P, P) + _square(b, w_ptr + 2 * P * P, 2 * P, P, P)
+    gb += _square(a, w_ptr + P, 2 * P, P, P) + _square(b, w_ptr + 2 * P * P + P, 2 * P, P, P)
+    return ga, gb
+
+
+@jit
+def _keep(ptr, start, active, x, P: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Store x (TILE, P) at `start` of each pixel."""
+    tl.store(ptr + start[:, None] + tl.arange(0, P)[None, :], x, mask=active[:, None])
+
+
+@jit
+def _fetch(ptr, start, active, P: tl.constexpr):  # type: ignore[no-untyped-def]
+    """What `_keep` stored."""
+    return tl.load(ptr + start[:, None] + tl.arange(0, P)[None, :], mask=active[:, None], other=0.0)
+
+
+@jit
+def _paint_kernel(  # type: ignore[no-untyped-def]
+    chances_ptr, known_ptr, labels_ptr, grid_ptr, x_ptr, v_ptr, h_ptr, ahead_ptr, hidden_ptr,
+    first_v_ptr, first_h_ptr, w_v_ptr, w_own_ptr, w_h_ptr, w_give_ptr, w_out_ptr, bias_ptr, out_bias_ptr,
+    label_ptr, place_ptr, w_hidden_ptr, hidden_bias_ptr, table_ptr, w_logits_ptr, logits_bias_ptr, values_ptr,
+    n, each, temperature,
+    H: tl.constexpr, W: tl.constexpr, C: tl.constexpr, E: tl.constexpr, E2: tl.constexpr, P: tl.constexpr,
+    Q: tl.constexpr, LEVELS: tl.constexpr, K: tl.constexpr, LAYERS: tl.constexpr, CLASSES: tl.constexpr,
+    S: tl.constexpr, FIRST: tl.constexpr, REACH: tl.constexpr, CONE: tl.constexpr, SLOTS: tl.constexpr,
+    KNOWN: tl.constexpr, PLACE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
+):  # fmt: skip
+    """Program i paints pictures i * each ... of n, each on SLOTS rows of its tile."""
+    M: tl.constexpr = FIRST if FIRST > REACH else REACH  # margin of the planes
+    WIDE: tl.constexpr = W + 2 * M
+    CELLS: tl.constexpr = (H + M) * WIDE
+    IN: tl.constexpr = C * E  # features of the input
+    LAG: tl.constexpr = 0 if CONE else REACH  # columns that a layer's vertical stack is ahead of the layer above
+    V_ROWS: tl.constexpr = REACH if CONE else REACH + 1
+    V_ROW: tl.constexpr = (2 * REACH + 1) * P
+    tile = tl.arange(0, TILE)
+    slot = tile % SLOTS
+    image = tl.program_id(0) * each + tile // SLOTS
+    here = (tile // SLOTS < each) & (image < n)
+    image = tl.where(here, image, 0)
+    who = image
+    if CLASSES:
+        who = tl.load(labels_ptr + image).to(tl.int32)
+    x_image = image * (CELLS * IN)
+    plane = image * ((LAYERS - 1) * CELLS * P)
+    features = tl.arange(0, E2)
+    steps = W + S * (H - 1) + LAG * (LAYERS - 1)
+    for step in range(0, steps):
+        t = step - LAG * (LAYERS - 1)
+
+        # the first layer: the vertical stack on its own diagonal, ahead of the pixels
+        r, c, active = _diagonal(step, slot, here, S, H, W)
+        a = _bias(bias_ptr, label_ptr, place_ptr, 0, 0, who, r * W + c, active, P, CLASSES, PLACE)
+        b = _bias(bias_ptr, label_ptr, place_ptr, 0, 1, who, r * W + c, active, P, CLASSES, PLACE)
+        start = x_image + ((r + M - FIRST) * WIDE + c + M - FIRST) * IN
+        a, b = _window(a, b, x_ptr, start, active, first_v_ptr, WIDE * IN,
+                       FIRST * (2 * FIRST + 1) * IN, (2 * FIRST + 1) * IN, P, BLOCK, False)  # fmt: skip
+        ga = _bias(bias_ptr, label_ptr, place_ptr, 0, 2, who, r * W + c, active, P, CLASSES, PLACE)
+        gb = _bias(bias_ptr, label_ptr, place_ptr, 0, 3, who, r * W + c, active, P, CLASSES, PLACE)
+        ga, gb = _give(a, b, ga, gb, w_give_ptr, P)
+        if LAYERS > 1:
+            _keep(v_ptr, plane + ((r + M) * WIDE + c + M) * P, active, _gate(a, b), P)
+        if LAG > 0:
+            given = (((image * LAYERS) * H + r) * W + c) * (2 * P)
+            _keep(ahead_ptr, given, active, ga, P)
+            _keep(ahead_ptr, given + P, active, gb, P)
+            tl.debug_barrier()
+            r, c, active = _diagonal(t, slot, here, S, H, W)
+            given = (((image * LAYERS) * H + r) * W + c) * (2 * P)
+            ga, gb = _fetch(ahead_ptr, given, active, P), _fetch(ahead_ptr, given + P, active, P)
+        own = (r + M) * WIDE + c + M  # the cell of each pixel
+        a, b = _window(ga, gb, x_ptr, x_image + (own - FIRST) * IN, active, first_h_ptr, FIRST * IN,
+                       FIRST * IN, FIRST * IN, P, BLOCK, False)  # fmt: skip
+        h = _square(_gate(a, b), w_out_ptr, P, P, P) + tl.load(out_bias_ptr + tl.arange(0, P))[None, :]
+        if LAYERS > 1:
+            _keep(h_ptr, plane + own * P, active, h, P)
+
+        for i in range(1, LAYERS):
+            tl.debug_barrier()
+            layer = plane + (i - 1) * (CELLS * P)
+            r_v, c_v, active_v = _diagonal(t + LAG * (LAYERS - 1 - i), slot, here, S, H, W)
+            own_v = (r_v + M) * WIDE + c_v + M
+            a = _bias(bias_ptr, label_ptr, place_ptr, i, 0, who, own_v, active_v, P, CLASSES, False)
+            b = _bias(bias_ptr, label_ptr, place_ptr, i, 1, who, own_v, active_v, P, CLASSES, False)
+            start = layer + (own_v - REACH * WIDE - REACH) * P
+            a, b = _window(a, b, v_ptr, start, active_v, w_v_ptr + (i - 1) * (V_ROWS * V_ROW * 2 * P), WIDE * P,
+                           V_ROWS * V_ROW, V_ROW, P, BLOCK, True)  # fmt: skip
+            if CONE:
+                a, b = _window(a, b, v_ptr, layer + own_v * P, active_v, w_own_ptr + (i - 1) * (2 * P * P), P,
+                               P, P, P, BLOCK, True)  # fmt: skip
+            ga = _bias(bias_ptr, label_ptr, place_ptr, i, 2, who, own_v, active_v, P, CLASSES, False)
+            gb = _bias(bias_ptr, label_ptr, place_ptr, i, 3, who, own_v, active_v, P, CLASSES, False)
+            ga, gb = _give(a, b, ga, gb, w_give_ptr + i * (4 * P * P), P)
+            _keep(v_ptr, layer + (CELLS + own_v) * P, active_v & (i < LAYERS - 1), _gate(a, b), P)
+            if LAG > 0:
+                given = (((image * LAYERS + i) * H + r_v) * W + c_v) * (2 * P)
+                _keep(ahead_ptr, given, active_v, ga, P)
+                _keep(ahead_ptr, given + P, active_v, gb, P)
+                tl.debug_barrier()
+                given = (((image * LAYERS + i) * H + r) * W + c) * (2 * P)
+                ga, gb = _fetch(ahead_ptr, given, active, P), _fetch(ahead_ptr, given + P, active, P)
+            taps: tl.constexpr = (REACH + 1) * P
+            a, b = _window(ga, gb, h_ptr, layer + (own - REACH) * P, active, w_h_ptr + (i - 1) * (taps * 2 * P), taps,
+                           taps, taps, P, BLOCK, True)  # fmt: skip
+            out = _square(_gate(a, b), w_out_ptr + i * (P * P), P, P, P)
+            h += out + tl.load(out_bias_ptr + i * P + tl.arange(0, P))[None, :]
+            _keep(h_ptr, layer + (CELLS + own) * P, active & (i < LAYERS - 1), h, P)
+
+        # the head: each channel given those before it
+        context = tl.maximum(h, 0.0)
+        q = tl.arange(0, Q)
+        k = tl.arange(0, K)
+        for channel in tl.static_range(0, C):
+            u = _square(context, w_hidden_ptr + channel * (P * Q), Q, P, Q)
+            u += tl.load(hidden_bias_ptr + channel * Q + q)[None, :]
+            for lower in tl.static_range(0, channel):
+                drawn = tl.load(grid_ptr + ((image * C + lower) * H + r) * W + c, mask=active, other=0).to(tl.int32)
+                u += tl.load(table_ptr + ((channel * C + lower) * LEVELS + drawn)[:, None] * Q + q[None, :])
+            u = tl.maximum(u, 0.0)
+            chance = tl.load(chances_ptr + ((r * W + c) * n + image) * C + channel, mask=active, other=0.0)
+            if LEVELS == 2:
+                w = tl.load(w_logits_ptr + (channel * Q + q) * K).to(tl.float32)
+                odds = tl.sum(u * w[None, :], 1) + tl.load(logits_bias_ptr + channel * K)
+                level = (odds >= chance).to(tl.int32)
+            else:
+                tl.store(hidden_ptr + (tl.program_id(0) * TILE + tile)[:, None] * Q + q[None, :], u)
+                tl.debug_barrier()
+                logits = tl.load(logits_bias_ptr + channel * K + k)[None, :] + tl.zeros((TILE, K), tl.float32)
+                for j in tl.range(0, Q, 16, num_stages=2):
+                    part = tl.arange(0, 16)
+                    u_part = tl.load(hidden_ptr + (tl.program_id(0) * TILE + tile)[:, None] * Q + (j + part)[None, :])
+                    w = tl.load(w_logits_ptr + (channel * Q + j + part)[:, None] * K + k[None, :]).to(tl.float32)
+                    logits = tl.dot(u_part, w, logits, input_precision="tf32x3")
+                logits = logits / temperature
+                cumulative = tl.cumsum(tl.exp(logits - tl.max(logits, 1)[:, None]), 1)
+                below = (cumulative <= (chance * tl.max(cumulative, 1))[:, None]) & (k < LEVELS)[None, :]
+                level = tl.minimum(tl.sum(below.to(tl.int32), 1), LEVELS - 1)
+            pixel = ((image * C + channel) * H + r) * W + c
+            if KNOWN:
+                given_level = tl.load(known_ptr + ((r * W + c) * n + image) * C + channel, mask=active, other=-1)
+                level = tl.where(given_level >= 0, given_level.to(tl.int32), level)
+            tl.store(grid_ptr + pixel, level.to(tl.int64), mask=active)
+            seen = tl.load(values_ptr + level[:, None] * E + features[None, :], mask=(features < E)[None, :], other=0.0)
+            place = x_image + own * IN + channel * E
+            tl.store(x_ptr + place[:, None] + features[None, :], seen, mask=active[:, None] & (features < E)[None, :])
+            if C > 1:
+                tl.debug_barrier()  # the next channel reads what was drawn, and writes over the hidden units
+        tl.debug_barrier()
+
+
+# -- launch -------------------------------------------------------------------------------------------------------
+
+
+def _up(n: int) -> int:
+    return max(16, 1 << (n - 1).bit_length())
+
+
+def _pad(x: Tensor, *sizes: int, value: float = 0.0) -> Tensor:
+    """x with its last dimensions made as large as `sizes`."""
+    short = [edge for size, have in zip(reversed(sizes), reversed(x.shape)) for edge in (0, size - have)]
+    return F.pad(x, short, value=value)
+
+
+def pack(weights: Weights, p: int, block: int) -> dict[str, Tensor]:
+    """The weights of a net as the launch reads them: features padded with zeros to powers of two, layers stacked."""
+    wide, q = _up(p), _up(weights.heads[0].hidden.shape[1])
+    levels = len(weights.values)
+    k = _up(weights.heads[0].logits.shape[1])
+
+    def gates(x: Tensor) -> Tensor:  # (..., 2p) -> (..., 2 * wide)
+        return _pad(x.unflatten(-1, (2, p)), wide).flatten(-2)
+
+    def features(x: Tensor) -> Tensor:  # (places * p, 2p) -> (places * wide, 2 * wide)
+        return _pad(gates(x).unflatten(0, (-1, p)), wide, 2 * wide).flatten(0, 1)
+
+    def parts(x: Tensor) -> Tensor:  # (..., 4p) -> (..., 4 * wide)
+        return _pad(x.unflatten(-1, (4, p)), wide).flatten(-2)
+
+    def whole(x: Tensor) -> Tensor:
+        return _pad(x, -(-len(x) // block) * block, x.shape[1])
+
+    def stack(made: list[Tensor]) -> Tensor:
+        return torch.stack(made).contiguous() if made else weights.values.new_empty(1)
+
+    first, *rest = weights.layers
+    heads = weights.heads
+    none = weights.values.new_zeros(1)
+    table = weights.values.new_zeros(len(heads), len(heads), levels, q)
+    planes = weights.values.shape[1]
+    for c, head in enumerate(heads):
+        for lower in range(c if head.lower is not None else 0):
+            assert head.lower is not None
+            table[c, lower] = _pad(weights.values @ head.lower[lower * planes : (lower + 1) * planes], q)
+    return {
+        "first_v": whole(gates(first.v)),
+        "first_h": whole(gates(first.h)),
+        "w_v": stack([features(layer.v) for layer in rest]),
+        "w_own": stack([features(layer.v_own) for layer in rest if layer.v_own is not None]),
+        "w_h": stack([features(layer.h) for layer in rest]),
+        "w_give": stack(
+            [_pad(gates(layer.v_to_h).unflatten(0, (2, p)), wide, 2 * wide).flatten(0, 1) for layer in weights.layers]
+        ),
+        "w_out": stack([_pad(layer.out[:-1], wide, wide) for layer in weights.layers]),
+        "bias": stack([torch.cat([gates(layer.v_bias), gates(layer.h_bias)]) for layer in weights.layers]),
+        "out_bias": stack([_pad(layer.out[-1], wide) for layer in weights.layers]),
+        "label": stack([parts(layer.label) for layer in weights.layers if layer.label is not None]),
+        "place": none if weights.place is None else parts(weights.place).contiguous(),
+        "w_hidden": stack([_pad(head.hidden, wide, q) for head in heads]),
+        "hidden_bias": stack([_pad(head.hidden_bias, q) for head in heads]),
+        "table": table,
+        "w_logits": stack([_pad(head.logits, q, k) for head in heads]),
+        "logits_bias": stack([_pad(head.logits_bias, k, value=float("-inf")) for head in heads]),
+        "values": weights.values.contiguous(),
+    }
+
+
+def paint_config(shape: Shape, p: int, width: int) -> dict[str, int]:
+    """The sizes that the launch fixes at compile time, for a net of p features on pictures of this width."""
+    slope = field.slope(shape.config())
+    diagonal = min(width, -(-width // slope))
+    return {
+        "P": _up(p),
+        "S": slope,
+        "SLOTS": 1 << (diagonal - 1).bit_length(),
+        "BLOCK": min(32, _up(p)),
+        "TILE": TILE,
+        "num_warps": 4 if _up(p) <= 64 else 8,
+    }
+
+
+def unfit(shape: Shape, p: int, channels: int, planes: int, width: int) -> str:
+    """Why the launch cannot paint with this net, or ""."""
+    if paint_config(shape, p, width)["SLOTS"] > TILE:
+        return f"a diagonal has more than {TILE} pixels"
+    if _up(p) > 128:
+        return "it has more than 128 features"
+    if channels * planes > 512:
+        return "its input has more than 512 features"
+    return ""
+
+
+def _paint_fake(chances: Tensor, *_: Any) -> Tensor:
+    h, w, n, c = chances.shape
+    return chances.new_empty((n, c, h, w), dtype=torch.int64)
+
+
+def _paint_case(
+    name: str, size: tuple[int, int, int], levels: int, n: int, budget: float, *, embed: int = 0, **config: Any
+) -> Case:
+    """A case: random weights of the scale of a trained net's."""
+
+    def make(device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
+        from gentool import DataInfo
+
+        from .model import PixelCNN
+
+        made = PixelCNNConfig(input="embedding" if embed else "scalar", embed=embed or 1, **config)
+        model = PixelCNN(made, DataInfo(image=size, levels=levels)).to(device, dtype)
+        uniform = torch.rand(n, size[0], *size[1:], device=device)
+        chances = chances_of(uniform, levels, 1.0, dtype)
+        return chances, flatten(plain(model)), _shape(made), None, None, 1.0
+
+    p, layers, reach = config["channels"], config["layers"], config.get("kernel", 3) // 2
+    rows = reach + (config.get("field", "full") == "full")
+    macs = layers * (rows * (2 * reach + 1) * p * 2 * p + 4 * p * p + (reach + 1) * p * 2 * p + p * p)
+    return Case(
+        name=name, make=make, bytes=4 * macs, flops=2 * macs * size[1] * size[2] * n, instructions=budget, seconds=3.0
+    )
+
+
+def _paint_elements(chances: Tensor, flat: list[Tensor], shape: list[int], *_: Any) -> int:
+    """Multiply-adds of one pass of the inner loop."""
+    config = paint_config(Shape(*shape), flat[8].shape[1], chances.shape[1])
+    return config["TILE"] * config["BLOCK"] * 2 * config["P"]
+
+
+def _shape(config: PixelCNNConfig) -> list[int]:
+    return [config.layers, config.first_kernel, config.kernel, int(config.field == "cone")]
+
+
+def paint_agrees(args: tuple[Any, ...], out: Tensor) -> str:
+    """"" if the pictures are those of the cached wavefront in float64.
+
+    One pixel in ten thousand may fall on the other side of its threshold, and takes its picture's rest along: so whole
+    pictures are counted.
+    """
+    chances, flat, shape, known, labels, temperature = args
+    exact = paint_reference(chances.double(), [w.double() for w in flat], shape, known, labels, temperature)
+    same = float((exact == out).flatten(1).all(1).float().mean())
+    return "" if same > 0.8 else f"only {same:.0%} of the pictures are those of float64"
+
+
+@kernel(
+    "gentool_autoregressive::paint"
+    "(Tensor chances, Tensor[] weights, int[] shape, Tensor? known, Tensor? labels, float temperature) -> Tensor",
+    reference=paint_reference,
+    fake=_paint_fake,
+    agree=paint_agrees,
+    opt_in="unmeasured on a GPU: GENTOOL_KERNELS=triton takes it",
+    note="a whole sampling run in one launch; not yet timed on a GPU",
+    cases=[
+        _paint_case("digits", (1, 8, 8), 2, 16, 9.0, channels=32, layers=8),
+        _paint_case("mnist, cone", (1, 28, 28), 2, 16, 9.0, channels=64, layers=12, field="cone"),
+        _paint_case("mnist, full", (1, 28, 28), 2, 16, 9.0, channels=64, layers=8),
+        _paint_case("grey, cone", (1, 28, 28), 256, 16, 9.0, channels=64, layers=12, field="cone"),
+        _paint_case("cifar10", (3, 32, 32), 256, 16, 9.0, channels=128, layers=12, field="cone"),
+        _paint_case("codes", (1, 7, 7), 512, 16, 9.0, channels=64, layers=8, hidden=128, embed=32),
+        _paint_case("odd sizes", (2, 9, 11), 5, 3, 9.0, channels=20, layers=3, hidden=24, first_kernel=5),
+    ],
+    machine=Machine(elements=_paint_elements, kernel="_paint_kernel", tensor_cores=True, marker="HMMA"),
+)
+def paint(
+    chances: Tensor, flat: list[Tensor], shape: list[int], known: Tensor | None, labels: Tensor | None, temperature: float
+) -> Tensor:
+    """Launch: as many programs as there are pictures, or as few as fill the GPU."""
+    facts = Shape(*shape)
+    weights = unflatten(flat, facts)
+    (height, width, n, channels), p = chances.shape, weights.layers[0].out.shape[1]
+    planes = weights.values.shape[1]
+    config = paint_config(facts, p, width)
+    packed = pack(weights, p, config["BLOCK"])
+    wide, q = config["P"], packed["w_hidden"].shape[-1]
+    processors = torch.cuda.get_device_properties(chances.device).multi_processor_count if chances.is_cuda else 1
+    each = min(TILE // config["SLOTS"], -(-n // processors))
+    programs = -(-n // each)
+
+    first, reach = facts.first_kernel // 2, facts.kernel // 2
+    margin = max(first, reach)
+    cells = (height + margin) * (width + 2 * margin)
+    room = {"dtype": torch.float32, "device": chances.device}
+    x = torch.zeros(n * cells * channels * planes, **room)
+    v, h = (torch.zeros(max(1, n * (facts.layers - 1) * cells * wide), **room) for _ in range(2))
+    ahead = torch.empty(1 if facts.cone else n * facts.layers * height * width * 2 * wide, **room)
+    hidden = torch.empty(programs * TILE * q, **room)
+    grid = _paint_fake(chances)
+    conditional = labels is not None and weights.layers[0].label is not None
+    _paint_kernel[(programs,)](
+        chances.contiguous(), grid if known is None else known.contiguous(), labels if conditional else grid, grid,
+        x, v, h, ahead, hidden, *packed.values(), n, each, temperature,
+        H=height, W=width, C=channels, E=planes, E2=1 << (planes - 1).bit_length(), Q=q,
+        LEVELS=len(weights.values), K=packed["w_logits"].shape[-1], LAYERS=facts.layers,
+        CLASSES=packed["label"].shape[1] if conditional else 0, FIRST=first, REACH=reach, CONE=bool(facts.cone),
+        KNOWN=known is not None, PLACE=weights.place is not None, **config,
+    )  # fmt: skip
+    return grid
+
+
+# -- sampler --------------------------------------------------------------------------------------------------------
+
+ROOM = 1 << 28  # numbers of scratch that one launch may take
+
+
+def one_launch(
+    model: PixelCNN, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+) -> Iterator[Partial | Samples]:
+    """The pictures of `ancestral` and `wavefront`, painted by one launch for as many of them as memory allows."""
+    labels = model.given(labels)
+    shape = _shape(model.config)
+    p, (height, width) = model.config.channels, (model.height, model.width)
+    weights = plain(model)
+    why = unfit(Shape(*shape), p, model.channels, weights.values.shape[1], width)
+    if why and paint.uses_triton(weights.values.device):
+        raise UsageError(f"The one-launch sampler cannot paint with this net: {why}; take --sampler wavefront.")
+    uniform = step.uniform(n, model.channels, height, width, purpose="pixels")
+    each = 4 * (height + 4) * (width + 8) * _up(p) * len(weights.layers)
+    size = max(1, ROOM // each)
+    grids = []
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        chances = chances_of(uniform[part], model.levels, temperature, weights.values.dtype)
+        given = None if labels is None else labels[part]
+        grids.append(paint(chances, flatten(weights), shape, None, given, temperature))
+        yield Partial(min(n, start + size), n, images=model.dequantise(torch.cat(grids)))
+    yield Samples(images=model.dequantise(torch.cat(grids)), labels=labels)
