@@ -43,7 +43,6 @@ def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOp
     use_plugins(plugin)
     from gentool.data.find import Where, data_folders
     from gentool.registry import registry
-    from gentool.show.text import safe_text
 
     where = Where(folders=data_folders(data_dir))
     rows = []
@@ -64,9 +63,11 @@ def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOp
     if as_json:
         print_json(rows)
         return 0
-    from gentool.show.tables import print_table
+    from gentool.show.tables import Column, print_table
 
-    print_table([{key: safe_text(row[key]) for key in ("name", "found", "size", "licence")} for row in rows])
+    print_table(rows, ["name", "found", Column("size", priority=1, shrink=True), Column("licence", priority=2, shrink=True)])
+    from gentool.show.text import safe_text
+
     for row in rows:
         if row["where"]:
             say(f"{row['name']}: {safe_text(row['where'])}")
@@ -110,24 +111,24 @@ def _quiet_about_bad(text: str) -> None:
 
 
 def _print_facts(facts: Facts) -> None:
-    from gentool.show.tables import print_table
+    from gentool.show.tables import Column, print_table
     from gentool.show.text import safe_text
 
-    rows = []
-    for part in facts.splits:
-        rows.append(
-            {
-                "split": part.split,
-                "examples": f"{part.count:,}",
-                "picture": "x".join(map(str, part.image)),
-                "min": f"{part.low:.3f}",
-                "max": f"{part.high:.3f}",
-                "mean": f"{part.mean:.4f}",
-                "std": f"{part.std:.4f}",
-                "duplicates": f"{part.duplicates:,}",
-            }
-        )
-    print_table(rows)
+    rows = [
+        {
+            "split": part.split,
+            "examples": f"{part.count:,}",
+            "picture": "x".join(map(str, part.image)),
+            "min": f"{part.low:.3f}",
+            "max": f"{part.high:.3f}",
+            "mean": f"{part.mean:.4f}",
+            "std": f"{part.std:.4f}",
+            "duplicates": f"{part.duplicates:,}",
+        }
+        for part in facts.splits
+        if part.count
+    ]
+    print_table(rows, [Column(key, align="left" if key == "split" else "right") for key in rows[0]])
     names = list(facts.splits[0].classes)
     if len(names) > MOST_CLASSES:
         counts = [sum(part.classes[name] for part in facts.splits) for name in names]
@@ -135,9 +136,10 @@ def _print_facts(facts: Facts) -> None:
     elif names:
         print_table(
             [
-                {"class": safe_text(name)} | {part.split: f"{part.classes[name]:,}" for part in facts.splits}
+                {"class": name} | {part.split: f"{part.classes[name]:,}" for part in facts.splits if part.count}
                 for name in names
-            ]
+            ],
+            [Column("class", shrink=True), *(Column(part.split, align="right") for part in facts.splits if part.count)],
         )
     if facts.shared:
         print(f"{facts.shared:,} different picture(s) of validation or test are in training too.")

@@ -12,7 +12,7 @@ DATASETS = (
         summary="Handwritten digits, embedded: the default",
         factory="gentool.data.embedded:digits",
         fields=("image", "label"),
-        licence="CC BY 4.0 (UCI, Alpaydin & Kaynak 1998)",
+        licence="CC BY 4.0 (UCI repository)",
         origin="embedded",
         size="1,437 + 180 + 180 of 8x8 grey",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -140,7 +141,6 @@ def fetch(known: Known, where: Where) -> dict[str, Path]:
     if offline():
         raise UsageError(f"GENTOOL_OFFLINE forbids downloading '{known.name}'; unset it, or put the files there by hand.")
     import logging
-    import warnings
 
     import pooch
 
@@ -148,31 +148,53 @@ def fetch(known: Known, where: Where) -> dict[str, Path]:
     folder = where.cache / known.folders[0]
     total = sum(file.size for file in known.fetched)
     where.say(f"Downloading {known.name}: {len(known.fetched)} file(s), {total / 1e6:.1f} MB, licence: {known.licence}.")
-    found: dict[str, Path] = {}
-    for file in known.fetched:
-        where.say(f"  {file.url} ({file.size / 1e6:.2f} MB)")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                path = pooch.retrieve(
-                    file.url, known_hash=file.checksum, fname=file.name, path=folder, downloader=_Download(file)
-                )
-        except (GentoolError, KeyboardInterrupt):
-            raise
-        except ValueError:
-            raise GentoolError(
-                f"{file.url} is not the file that was published (its checksum differs), so it was not kept; "
-                f"try again, or put {file.name} into '{safe_text(str(folder))}' by hand."
-            ) from None
-        except Exception as error:  # pooch and requests raise many kinds
-            why = " ".join(safe_text(f"{type(error).__name__}: {error}").split())[:200]
-            raise GentoolError(
-                f"{file.url} could not be downloaded ({why}); check the connection, or put {file.name} into "
-                f"'{safe_text(str(folder))}' by hand."
-            ) from None
-        found[file.name] = Path(path)
-    return found
+    try:
+        return {file.name: _fetch_file(file, folder, where) for file in known.fetched}
+    finally:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # only where nothing came: an empty folder is not left behind
+
+
+def _fetch_file(file: File, folder: Path, where: Where) -> Path:
+    import warnings
+
+    import pooch
+
+    where.say(f"  {file.url} ({file.size / 1e6:.2f} MB)")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = pooch.retrieve(
+                file.url, known_hash=file.checksum, fname=file.name, path=folder, downloader=_Download(file)
+            )
+    except (GentoolError, KeyboardInterrupt):
+        raise
+    except ValueError:
+        raise GentoolError(
+            f"{file.url} is not the file that was published (its checksum differs), so it was not kept; "
+            f"try again, or put {file.name} into '{safe_text(str(folder))}' by hand."
+        ) from None
+    except Exception as error:  # pooch and requests raise many kinds
+        raise GentoolError(
+            f"{file.url} could not be downloaded ({_failure(error)}); check the connection, or put {file.name} into "
+            f"'{safe_text(str(folder))}' by hand."
+        ) from None
+    return Path(path)
+
+
+def _failure(error: Exception) -> str:
+    """Why a download failed, in a few words."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code} {safe_text(error.response.reason)[:60]}"
+    if isinstance(error, requests.Timeout):
+        return "the server does not answer"
+    if isinstance(error, requests.ConnectionError):
+        return "no connection to the server"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+    return " ".join(safe_text(why).split())[:120]
 
 
 class _Download:

@@ -1,0 +1,87 @@
+"""The real sets where GENTOOL_DATA has them: counts, published means, and pixels against an independent reading."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gentool.data.config import DataConfig
+from gentool.data.pipeline import Pipeline, open_pipeline
+
+PLACES = [Path(word) for word in os.environ.get("GENTOOL_DATA", "").split(os.pathsep) if word]
+CACHE = os.environ.get("XDG_CACHE_HOME")
+
+
+def place_of(name: str) -> Path:
+    for place in PLACES:
+        if (place / name).is_dir():
+            return place
+    pytest.skip(f"{name} is not under GENTOOL_DATA")
+
+
+def opened(name: str, **settings: object) -> Pipeline:
+    return open_pipeline(DataConfig(name=name, dir=str(place_of(name)), **settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "mean", "std"), [("mnist", 0.1307, 0.3081), ("fashion-mnist", 0.2860, 0.3530)])
+def test_published_means_and_class_counts(name: str, mean: float, std: float) -> None:
+    made = opened(name)
+    assert [made.count(split) for split in ("train", "validation", "test")] == [55_000, 5_000, 10_000]
+    parts = [made.split("train").images, made.split("validation").images]
+    pixels = np.concatenate([part.numpy() for part in parts]) / 255
+    assert round(float(pixels.mean()), 4) == mean
+    assert round(float(pixels.std()), 4) == std
+    labels = np.concatenate([made.split(split).labels.numpy() for split in ("train", "validation")])
+    mnist = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(labels).tolist() == (mnist if name == "mnist" else [6000] * 10)
+    assert min(np.bincount(made.split("validation").labels.numpy())) > 400
+    # Pixels: a part of the file, read by its offset.
+    raw = gzip.decompress((place_of(name) / name / "t10k-images-idx3-ubyte.gz").read_bytes())
+    at = 16 + 784 * 1234
+    assert made.split("test").images[1234].numpy().tobytes() == raw[at : at + 784]
+
+
+def test_binarised_mnist_keeps_its_mean() -> None:
+    """Stochastic binarisation has the grey values as its mean, so the mean of the test is that of its greys."""
+    grey, drawn = opened("mnist"), opened("mnist", binarize="stochastic")
+    mean = grey.split("test").images.double().mean() / 255
+    ones = np.mean([float(batch.images.mean() + 1) / 2 for batch in drawn.batches("test", 1000)])
+    assert abs(float(mean) - ones) < 5e-4
+
+
+@pytest.mark.slow
+def test_cifar10() -> None:
+    made = opened("cifar10")
+    assert [made.count(split) for split in ("train", "validation", "test")] == [45_000, 5_000, 10_000]
+    assert np.bincount(made.split("validation").labels.numpy()).tolist() == [500] * 10
+    assert np.bincount(made.split("test").labels.numpy()).tolist() == [1000] * 10
+    ours = {image.numpy().tobytes() for image in made.split("test").images}
+    with tarfile.open(place_of("cifar10") / "cifar10" / "cifar10_jpeg.tar.xz") as archive:
+        for name in ("test/cat/0007.jpg", "test/truck/0999.jpg"):
+            stream = archive.extractfile(name)
+            assert stream is not None
+            image = np.asarray(Image.open(io.BytesIO(stream.read())))
+            assert np.ascontiguousarray(image.transpose(2, 0, 1)).tobytes() in ours
+
+
+def test_omniglot() -> None:
+    made = opened("omniglot")
+    counts = {split: made.count(split) for split in ("train", "validation", "test")}
+    assert counts == {"train": 242 * 16, "validation": 242 * 2, "test": 242 * 2}
+    assert len(made.info.classes) == 242
+    for split, each in (("train", 16), ("validation", 2), ("test", 2)):
+        assert np.bincount(made.split(split).labels.numpy()).tolist() == [each] * 242
+    with zipfile.ZipFile(place_of("omniglot") / "omniglot" / "images_background_small1.zip") as archive:
+        name = next(n for n in archive.namelist() if n.endswith("_20.png") and "/Greek/" in n)
+        ink = ~np.asarray(Image.open(io.BytesIO(archive.read(name))))
+    test = made.split("test")
+    assert any((image[0].numpy() == ink * 255).all() for image in test.images)
+    assert 0.05 < float(test.images.double().mean() / 255) < 0.1  # ink is bright, and there is little of it
