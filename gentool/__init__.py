@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gentool.evaluating import Context, Curve, Picture, Report, Scalar
     from gentool.hooks import hookimpl
     from gentool.randomness import Step
-    from gentool.registry import build_model, registry
+    from gentool.registry import build_model
     from gentool.sampling import Partial, Samples
     from gentool.specs import DatasetSpec, EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, option
     from gentool.training.phases import Phase
@@ -35,7 +35,6 @@ _HOME = {
     "hookimpl": "gentool.hooks",
     "Step": "gentool.randomness",
     "build_model": "gentool.registry",
-    "registry": "gentool.registry",
     "Partial": "gentool.sampling",
     "Samples": "gentool.sampling",
     "DatasetSpec": "gentool.specs",
@@ -72,7 +71,6 @@ __all__ = [
     "build_model",
     "hookimpl",
     "option",
-    "registry",
 ]
 
 
