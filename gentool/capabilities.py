@@ -84,8 +84,13 @@ class GridDensity(Protocol):
     def log_prob_levels(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Shape (N,), nats."""
 
-    def draw_levels(self, n: int, *, step: Step, labels: Tensor | None = None) -> Iterator[Partial | Tensor]:
-        """Ends with an int64 tensor (N, C, H, W)."""
+    def draw_levels(
+        self, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+    ) -> Iterator[Partial | Tensor]:
+        """Ends with an int64 tensor (N, C, H, W); a `Partial`'s images are the grid so far, levels spread over [-1, 1].
+
+        The logits are divided by `temperature`: 1 draws from the density itself.
+        """
 
 
 class Adversarial(Protocol):
