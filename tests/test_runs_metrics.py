@@ -157,6 +157,6 @@ def test_a_pipe_or_a_folder_of_that_name_does_not_hang(tmp_path):
 
 def test_names_are_ordered_by_what_matters():
     metrics = Metrics(rows=[{"step": 1, "lr/a": 1, "acc": 1, "b/loss": 1, "validation/psnr": 1, "validation/loss": 1}])
-    assert metrics.names() == ["validation/loss", "validation/psnr", "b/loss", "acc", "lr/a"]
+    assert metrics.names() == ["validation/loss", "b/loss", "validation/psnr", "acc", "lr/a"]
     assert key_metric(["lr/a", "acc", "b/loss"]) == "b/loss"
     assert key_metric([]) is None

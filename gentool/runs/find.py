@@ -12,11 +12,11 @@ from gentool.show.text import safe_text
 LONGEST = 255  # bytes of a file name on every system we know
 
 
-def find_run(text: str, root: Path) -> RunView:
-    """See `gentool.runs.reader.resolve_run`."""
+def find_run(text: str, root: Path, *, exact: bool = False) -> RunView:
+    """See `gentool.runs.reader.resolve_run`. `exact`: no "latest" and no model's name, for what cannot be undone."""
     shown = safe_text(text)[:80]
     _check(text, shown)
-    if text == "latest":
+    if text == "latest" and not exact:
         runs = list_runs(root)
         if not runs:
             raise UsageError(f"There is no run in '{safe_text(root)}' yet. Start one: gentool train vae.")
@@ -31,7 +31,7 @@ def find_run(text: str, root: Path) -> RunView:
         # Its real name, so that "." and "runs/x/" are shown and compared as what they are.
         return read_run(path if path.name not in ("", ".", "..") else Path(os.path.realpath(path)))
     runs = list_runs(root)
-    for fits in (_starts, _ends, _named, _models):
+    for fits in (_starts, _ends, _named) if exact else (_starts, _ends, _named, _models):
         found = [run for run in runs if fits(run, text)]
         if len(found) == 1 or (found and fits is _models):
             return found[0]

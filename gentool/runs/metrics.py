@@ -30,7 +30,7 @@ class Metrics:
     def names(self) -> list[str]:
         """The metrics' names: losses first, then the others, learning rates last."""
         found = {name: None for row in self.rows for name in row if name not in ("step", "t")}
-        return sorted(found, key=_rank)
+        return sorted(found, key=key_rank)
 
     def series(self, name: str) -> Curve:
         """One metric against the step."""
@@ -45,14 +45,16 @@ class Metrics:
         return newest
 
 
-def _rank(name: str) -> tuple[int, str]:
-    order = (name == "validation/loss", name.startswith("validation/"), name.endswith("/loss"))
-    return (order.index(True) if True in order else 4 if name.startswith("lr/") else 3), name
+def key_rank(name: str) -> tuple[int, str]:
+    """Where a metric stands in a list of them: the validation loss, losses, validation, others, rates."""
+    checked, loss = name.startswith("validation/"), name.endswith("/loss")
+    order = (checked and loss, loss, checked, not name.startswith("lr/"))
+    return (order.index(True) if True in order else len(order)), name
 
 
 def key_metric(names: Iterable[str]) -> str | None:
     """The metric that says most about a run: the validation loss, or else the first loss, or else the first of all."""
-    return min(names, key=_rank, default=None)
+    return min(names, key=key_rank, default=None)
 
 
 def parse_line(line: bytes) -> Row | None:
@@ -72,7 +74,7 @@ def parse_line(line: bytes) -> Row | None:
                 row[name] = int(value) if name == "step" else float(value)
             except (OverflowError, ValueError):  # a whole number past the floats, a step that is infinite
                 return None
-    return row
+    return row if abs(row["step"]) < 1 << 53 else None
 
 
 def _number(value: object) -> bool:

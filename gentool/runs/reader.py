@@ -84,10 +84,12 @@ class RunView:
     @functools.cached_property
     def samples(self) -> list[Path]:
         """The pictures under samples/, oldest first."""
-        try:
-            return sorted(p for p in (self.path / "samples").iterdir() if p.suffix == ".png" and p.name[0] != ".")
-        except OSError:
-            return []
+        found = []
+        with contextlib.suppress(OSError), os.scandir(self.path / "samples") as entries:
+            for entry in entries:
+                if entry.name.endswith(".png") and entry.name[0] != "." and entry.is_file():
+                    found.append((entry.stat().st_mtime, Path(entry.path)))
+        return [path for _, path in sorted(found)]
 
     @functools.cached_property
     def size(self) -> int:
@@ -103,6 +105,19 @@ class RunView:
     def config_problem(self) -> str:
         """Why config.toml could not be read, or ""."""
         return self._config[1]
+
+    @functools.cached_property
+    def changed(self) -> dict[str, str]:
+        """The config keys that are not defaults, each with where its value came from (the comment behind it)."""
+        found, group = {}, ""
+        for line in read_small(self.path / "config.toml")[0].splitlines():
+            if line.startswith("[") and "]" in line:
+                group = line[1 : line.index("]")]
+            elif " = " in line and "  # " in line:
+                key = f"{group}.{line.partition(' = ')[0].strip()}".lstrip(".")
+                if key in self.config:
+                    found[key] = line.rpartition("  # ")[2].strip()
+        return found
 
     @functools.cached_property
     def _config(self) -> tuple[dict[str, Any], str]:

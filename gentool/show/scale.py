@@ -131,3 +131,23 @@ def pieces(curve: Curve, axis: Axis) -> list[list[tuple[float, float]]]:
         elif broken[-1]:
             broken.append([])
     return [piece for piece in broken if piece]
+
+
+def running_mean(curve: Curve, window: int | None = None) -> Curve:
+    """A long curve as the mean over the `window` points around each (None: a hundredth of them), said in its name.
+
+    A short curve, and one that is not finite somewhere, stays as it is.
+    """
+    window = len(curve.y) // 100 if window is None else window
+    values = [float(value) for value in curve.y]
+    if window < 2 or not all(-HUGE < value < HUGE for value in values):
+        return curve
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    half, n = window // 2, len(values)
+    mean = []
+    for i in range(n):
+        reach = min(half, i, n - 1 - i)  # narrower at the ends, so that these stay where they are
+        mean.append((sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1))
+    return Curve(f"{curve.name} (mean of {2 * half + 1})", curve.x, mean)
