@@ -41,25 +41,7 @@ MOST_CLASSES = 20  # shown with their counts
 def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOption = False) -> int:
     """The data sets: where each was found, how much there is, and its licence."""
     use_plugins(plugin)
-    from gentool.data.find import Where, data_folders
-    from gentool.registry import registry
-
-    where = Where(folders=data_folders(data_dir))
-    rows = []
-    for spec in registry().all("dataset"):
-        path = _place(spec, where)
-        rows.append(
-            {
-                "name": spec.name + (":" if spec.prefix else ""),
-                "found": {"embedded": "embedded", "own": "your own"}.get(spec.origin, "yes" if path else "no"),
-                "where": str(path) if path else "",
-                "size": spec.size,
-                "licence": spec.licence,
-                "summary": spec.summary,
-                "fields": list(spec.fields),
-                "plugin": registry().owner("dataset", spec.name).name,
-            }
-        )
+    rows = places(data_dir)
     if as_json:
         print_json(rows)
         return 0
@@ -75,6 +57,40 @@ def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOp
     if missing:
         say(f"`gentool data fetch NAME` downloads: {', '.join(missing)}.")
     return 0
+
+
+def places(data_dir: str = "") -> list[dict[str, Any]]:
+    """Every data set with where it was found, its size and its licence."""
+    from gentool.data.find import Where, data_folders
+    from gentool.registry import registry
+
+    where = Where(folders=data_folders(data_dir))
+    rows = []
+    for spec in registry().all("dataset"):
+        path = _place(spec, where)
+        rows.append(
+            {
+                "name": spec.name + (":" if spec.prefix else ""),
+                "found": _found(spec, path),
+                "where": str(path) if path else "",
+                "size": spec.size,
+                "licence": spec.licence,
+                "summary": spec.summary,
+                "fields": list(spec.fields),
+                "plugin": registry().owner("dataset", spec.name).name,
+            }
+        )
+    return rows
+
+
+def _found(spec: DatasetSpec, path: Path | None) -> str:
+    from gentool.data.known import KNOWN
+
+    if spec.origin != "named":
+        return {"embedded": "embedded", "own": "your own"}.get(spec.origin, spec.origin)
+    if spec.name not in KNOWN:
+        return "see its plugin"
+    return "yes" if path else "no"
 
 
 def _place(spec: DatasetSpec, where: Where) -> Path | None:
@@ -252,7 +268,7 @@ def fetch(
     spec, _ = registry().find_dataset(name)
     if spec.name not in KNOWN:
         fetched = ", ".join(sorted(KNOWN))
-        raise UsageError(f"'{spec.name}' is {spec.origin}: there is nothing to fetch. These are fetched: {fetched}.")
+        raise UsageError(f"For '{spec.name}' there is nothing to fetch; these can be fetched: {fetched}.")
     where = Where(folders=data_folders(data_dir), say=lambda text: say(text))
     found = locate(KNOWN[spec.name], where)
     if found is not None:

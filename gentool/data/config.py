@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from gentool.specs import option
@@ -29,3 +31,15 @@ class DataConfig:
     levels: int = option(256, "values a pixel takes: fewer are made by equal steps", ge=2, le=256)
     limit: int = option(0, "use only the first N training examples; 0: all", ge=0)
     skip_bad: bool = option(False, "folder: leave out pictures that cannot be read instead of refusing them")
+
+
+def absolute_paths(config: DataConfig) -> dict[str, str]:
+    """The dotted keys whose paths depend on the folder gentool was started in, as absolute paths: what a run writes
+    down, so that it can be resumed and evaluated from anywhere."""
+    changed: dict[str, str] = {}
+    if config.dir:
+        changed["data.dir"] = os.pathsep.join(str(Path(d).expanduser().absolute()) for d in config.dir.split(os.pathsep) if d)
+    prefix, colon, argument = config.name.partition(":")
+    if colon and argument and Path(argument).expanduser().exists():
+        changed["data.name"] = f"{prefix}:{Path(argument).expanduser().absolute()}"
+    return {key: value for key, value in changed.items() if value != {"data.dir": config.dir, "data.name": config.name}[key]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,6 +105,16 @@ class Pipeline:
         """Bytes of the pictures opened so far."""
         return sum(made.images.nbytes for made in self._sets.values())
 
+    def fingerprint(self) -> str:
+        """16 hex digits that change when the training examples do: their number, shape and labels, and the pixels of
+        up to 256 of them. A resumed run repeats its course only on data of the same fingerprint."""
+        data = self.split("train")
+        places = torch.arange(0, len(data), max(1, len(data) // 256), device=data.images.device)
+        digest = hashlib.blake2b(repr((len(data), tuple(data.images.shape), data.classes)).encode(), digest_size=8)
+        for tensor in (data.images.index_select(0, places), data.labels):
+            digest.update(b"" if tensor is None else tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
     # -- training -------------------------------------------------------------------------------------------------
 
     def train_batch(self, step: int, size: int, rank: int = 0, world: int = 1) -> Batch:
@@ -182,7 +193,8 @@ def open_pipeline(
     """
     from gentool.registry import registry
 
-    registry().find_dataset(config.name)
+    spec, argument = registry().find_dataset(config.name)
+    config = dataclasses.replace(config, name=f"{spec.name}:{argument}" if spec.prefix else spec.name)  # not an alias
     where = Where(
         folders=data_folders(config.dir),
         fetch=fetch,

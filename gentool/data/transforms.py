@@ -56,14 +56,14 @@ def to_float(images: Tensor, levels: int) -> Tensor:
 def draw_binary(images: Tensor, generator: torch.Generator) -> Tensor:
     """Pictures of 0 and 1, uint8: each pixel is 1 with probability v / 255 exactly.
 
-    One random byte r a pixel and one t in 1 … 255 a batch: 1 where r < v, or r = v and t <= v. Then
-    P = v/256 + (1/256)(v/255) = v/255. (A float a pixel would cost ten times as much.)
+    One random byte r a pixel, made uniform over 0 … 254 by one s in 1 … 255 a batch: s and what is above it move down
+    by one. Then P(r < v) = v/256 + P(s <= v)/256 = v/255. (A float a pixel would cost ten times as much.)
     """
     n = images.numel()
     words = torch.empty((n + 7) // 8, dtype=torch.int64, device=images.device).random_(-(2**63), None, generator=generator)
     r = words.view(torch.uint8)[:n].view(images.shape)
-    t = torch.full_like(images, 1 + generator.initial_seed() % 255)  # full: comparing with a scalar is not vectorised
-    return (r < images).bitwise_or_((r == images).bitwise_and_(images >= t)).view(torch.uint8)
+    s = torch.full_like(r, 1 + generator.initial_seed() % 255)  # full: comparing with a scalar is not vectorised
+    return (r.sub_((r >= s).view(torch.uint8)) < images).view(torch.uint8)
 
 
 def augment(images: Tensor, mode: str, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from gentool.data import transforms
-from gentool.data.config import DataConfig
+from gentool.data.config import DataConfig, absolute_paths
 from gentool.data.pipeline import Pipeline, open_pipeline
 from gentool.data.sets import ImageSet
 from gentool.errors import UsageError
@@ -107,6 +108,38 @@ def test_limit_takes_the_first_of_training_only() -> None:
     run = pipeline(limit=7)
     assert (run.count("train"), run.count("test")) == (7, 30)
     assert torch.equal(run.split("train").images, made().images[:7])
+
+
+def test_the_fingerprint_tells_one_set_from_another() -> None:
+    same_again = pipeline(seed=3, augment="flip")
+    assert pipeline().fingerprint() == same_again.fingerprint()
+    others = [pipeline(n=29), pipeline(shape=(1, 6, 7)), pipeline(binarize="threshold"), pipeline(limit=10)]
+    changed = made()
+    changed.images[17, 0, 3, 3] ^= 1
+    others.append(Pipeline(lambda split: changed, DataConfig(), "cpu", 0))
+    relabelled = made()
+    relabelled.labels[29] = (relabelled.labels[29] + 1) % 3
+    others.append(Pipeline(lambda split: relabelled, DataConfig(), "cpu", 0))
+    assert len({run.fingerprint() for run in (pipeline(), *others)}) == 7
+
+
+def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert absolute_paths(DataConfig(name="folder:mine", dir="a:/b")) == {
+        "data.name": f"folder:{tmp_path}/mine",
+        "data.dir": f"{tmp_path}/a:/b",
+    }
+    for name in ("mnist", "folder:none", "folder:", f"folder:{tmp_path}/mine", "hf:some/name"):
+        assert absolute_paths(DataConfig(name=name)) == {}
+
+
+def test_an_alias_is_written_as_the_name(tmp_path: Path) -> None:
+    from gentool.registry import registry
+
+    spec = registry().find("dataset", "fashion")
+    assert spec.name == "fashion-mnist"
+    assert open_pipeline(DataConfig(name="fashion")).config.name == "fashion-mnist"
 
 
 # -- values --------------------------------------------------------------------------------------------------------------
