@@ -59,6 +59,11 @@ def plan(config: Resolved) -> Plan:
         raise UsageError(
             f"train.accumulate = {train.accumulate} is more parts than a batch of {train.batch_size} has examples."
         )
+    for phase, optim in config["optim"].items():
+        if not all(0 <= beta < 1 for beta in optim.betas):
+            raise UsageError(
+                f"optim.{phase}.betas = {list(optim.betas)} is refused: both have to be at least 0 and below 1."
+            )
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("This version trains on one device; start it without torchrun.")
     device = pick_device(train.device)
