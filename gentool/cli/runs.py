@@ -20,7 +20,9 @@ app = typer.Typer(
 )
 SCREEN = 40  # runs shown on a terminal unless --limit says otherwise
 
-RunArgument = Annotated[str, typer.Argument(help="Its id or the start of it, a folder, a model's name, or 'latest'.")]
+RunArgument = Annotated[
+    str, typer.Argument(help="Its id or the start of it, a folder, a model's name, or 'latest'.", metavar="RUN")
+]
 RunsArgument = Annotated[list[str], typer.Argument(help="Ids or the starts of them.", metavar="RUN...")]
 Root = Annotated[Path | None, typer.Option("--runs", help="The folder of runs (default: ./runs).")]
 Filter = Annotated[

@@ -31,6 +31,10 @@ def show_run(
     images: str = "auto",
 ) -> None:
     """One run on stdout; `out` gets the plot as a PNG and its path is said last."""
+    log = read_metrics(run.path, thin=_ROWS)
+    curves = _curves(log, metrics) if len(log.rows) > 1 else []
+    if out is not None and not curves:
+        raise UsageError(f"The run {safe_text(run.name)} has no metrics to plot yet.")
     wide = terminal_size(sys.stdout)[0] - 1 if is_terminal(sys.stdout) else None
     write(safe_text(run.name) + "\n\n" + pairs_text(_facts(run), width=wide))
     keys = run.config if whole_config else run.changed
@@ -40,18 +44,14 @@ def show_run(
         print_table(
             rows, [Column("key"), Column("value", shrink=True, align="left"), Column("from", priority=1, shrink=True)]
         )
-    log = read_metrics(run.path, thin=_ROWS)
     if log.rows:
         write("\n")
         print_table(_metric_rows(log, run), _METRIC_COLUMNS)
     if log.garbage:
         write(f"{log.garbage} line{'s' * (log.garbage > 1)} of metrics.jsonl could not be read and were passed over.\n")
-    curves = _curves(log, metrics)
-    if curves and len(log.rows) > 1:
+    if curves:
         write("\n")
         _plot(curves, safe_text(run.name), out)
-    elif out is not None:
-        raise UsageError(f"The run {safe_text(run.name)} has no metrics to plot yet.")
     if run.samples:
         _show_sample(run.samples[-1], images)
     write("\nnext\n" + "".join(f"  {line}\n" for line in _next(run)))
@@ -227,6 +227,9 @@ def compare_runs(
             }
         )
         return
+    curves = _overlaid(letters, runs, logs, metrics)
+    if out is not None and not curves:
+        raise UsageError("These runs share no metric to plot; name one with --metric.")
     columns = [Column(letter, align="right", shrink=True, least=9) for letter in letters]
     overview = [Column("run", " "), Column("id", "run", shrink=True, least=22), Column("status", priority=1),
                 Column("step", align="right", priority=2), Column("time", align="right", priority=3)]  # fmt: skip
@@ -252,13 +255,10 @@ def compare_runs(
             for name in names
         ]
         print_table(rows, [Column("metric", shrink=True, least=12), *columns])
-    curves = _overlaid(letters, runs, logs, metrics)
     if curves:
         write("\n")
         _plot(curves, f"{len(runs)} runs", out)
     if out is not None:
-        if not curves:
-            raise UsageError("These runs share no metric to plot; name one with --metric.")
         print(safe_text(out))
 
 

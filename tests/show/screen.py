@@ -71,10 +71,11 @@ def pixels(text: str) -> np.ndarray:
 
 
 def in_pty(
-    code: str, *, columns: int = 80, lines: int = 24, stdout: bool = True, stderr: bool = True, **env: str
+    code: str, *, columns: int = 80, lines: int = 24, stdout: bool = True, stderr: bool = True, typed: str = "", **env: str
 ) -> dict[str, str]:
     """Run Python code with stdin, and stdout and stderr if wanted, on a pty: {"pty": ..., "out": ..., "err": ...}."""
     master, slave = pty.openpty()
+    os.write(master, typed.encode())
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     clean = {k: v for k, v in os.environ.items() if k not in
              ("NO_COLOR", "COLORTERM", "TERM", "TMUX", "COLUMNS", "LINES", "FORCE_COLOR", "WT_SESSION")}  # fmt: skip
