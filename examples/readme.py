@@ -1,0 +1,125 @@
+"""Makes the parts of README.md that are facts: the help text, the table of models, the picture. `--check` only compares.
+
+python examples/readme.py            # rewrites the marked blocks and examples/pictures/
+python examples/readme.py --check    # exit code 1 if README.md is not what this would write
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PICTURES = ROOT / "examples" / "pictures"
+
+# What the papers report, with the same protocol where there is one.
+PAPERS = {
+    ("vae", "mnist"): "86.76 nats, 5000-sample bound, dynamic (Burda et al. 2016, one layer, k = 1)",
+    ("pixelcnn", "mnist"): "81.45 nats (van den Oord et al. 2016; gated: 81.50)",
+    ("vqvae", "cifar10"): "4.67 bits/dim (van den Oord et al. 2017, original pixels)",
+}
+# Which of a card's scores the table shows, in this order, by the start of their names.
+SHOWN = (
+    "log p", "iwae", "IWAE", "bound", "NLL", "nll", "negative log-likelihood", "bits/dim", "FID", "PSNR", "usage",
+)  # fmt: skip
+
+
+def help_block() -> str:
+    """`gentool --help`, as it prints."""
+    from gentool.cli import run
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        run(["--help"])
+    return "```\n$ gentool --help\n" + out.getvalue().rstrip() + "\n```"
+
+
+def cards() -> list[tuple[str, str, dict]]:
+    from gentool.registry import registry
+    from gentool.runs.source import package_file
+
+    found = []
+    for spec in registry().all("model"):
+        for key in spec.checkpoints:
+            _, file = package_file(spec, key)
+            found.append((spec.name, key, json.loads(file.with_suffix(".json").read_text("utf-8"))))
+    return found
+
+
+def shown_scores(card: dict) -> str:
+    scores = card.get("scores", {})
+    kept = [name for start in SHOWN for name in scores if name.startswith(start)]
+    return "; ".join(f"{name} {scores[name]}" for name in dict.fromkeys(kept)) or "not scored"
+
+
+def models_block() -> str:
+    """One row a shipped checkpoint: what it reached, against its paper, and the command that repeats it."""
+    lines = ["| model | data | reached | its paper | size | trained in |", "|---|---|---|---|---|---|"]
+    commands = ["", "The commands, each with its seed 0; `gentool info MODEL` shows every score of a card:", "", "```"]
+    for name, key, card in cards():
+        paper = PAPERS.get((name, key), "not reported")
+        minutes = f"{card['seconds'] / 60:.0f} min, 1 CPU thread" if "threads" in card["device"] else card["device"]
+        size = f"{card['parameters'] / 1e6:.2f} M"
+        lines.append(f"| {name} | {key} | {shown_scores(card)} | {paper} | {size} | {minutes} |")
+        commands.append(card["command"])
+    return "\n".join([*lines, *commands, "```"])
+
+
+def picture() -> None:
+    """Samples of every shipped image model, a row each: the picture on the first screen."""
+    import torch
+
+    from gentool.runs.source import open_source
+    from gentool.sampling import Samples, draw
+    from gentool.scoring import sampler_of
+    from gentool.show.grid import make_grid, save_png
+
+    rows, names = [], []
+    for name, key, _ in cards():
+        source = open_source(name, Path("nowhere"), torch.device("cpu"), shipped=key)
+        if source.info.image is None or source.info.image[1] != 28:
+            continue
+        spec, options = sampler_of(source)
+        drawn = [e for e in draw(source.model, spec, options, 12, seed=1, device="cpu") if isinstance(e, Samples)]
+        rows.append(torch.cat([s.images for s in drawn if s.images is not None]))
+        names.append(f"{name}, {key}")
+    PICTURES.mkdir(exist_ok=True)
+    grid = make_grid(torch.cat(rows), columns=12, scale=2, pad=2)
+    save_png(grid, PICTURES / "samples.png")
+    print("rows:", "; ".join(names))
+
+
+def rewritten(text: str) -> str:
+    for name, block in (("help", help_block()), ("models", models_block())):
+        begin, end = f"<!-- {name}: made by examples/readme.py -->", f"<!-- end of {name} -->"
+        head, _, rest = text.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = f"{head}{begin}\n{block}\n{end}{tail}"
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--no-picture", action="store_true")
+    options = parser.parse_args()
+    before = README.read_text("utf-8")
+    after = rewritten(before)
+    if options.check:
+        if before != after:
+            print("README.md is not up to date: run python examples/readme.py", file=sys.stderr)
+            return 1
+        return 0
+    README.write_text(after, "utf-8")
+    if not options.no_picture:
+        picture()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
