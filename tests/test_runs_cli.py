@@ -350,38 +350,36 @@ def test_a_removed_run_is_locked_first(home):
 
 # -- terminals ---------------------------------------------------------------------------------------------------------
 
-CALL = "import sys, os; os.chdir({where!r}); from gentool.cli import run; sys.exit(run({arguments!r}))"
+CALL = "import sys, os; os.chdir({where!r}); from gentool.cli import run; sys.exit(max(run(c) for c in {calls!r}))"
 
 
-def at_terminal(tmp_path, *arguments, **options):
-    return in_pty(CALL.format(where=str(tmp_path), arguments=list(arguments)), **options)["pty"]
+def at_terminal(tmp_path, *calls, **options):
+    return in_pty(CALL.format(where=str(tmp_path), calls=[call.split() for call in calls]), **options)["pty"]
 
 
 @pytest.mark.parametrize("columns", [80, 40, 0])
 def test_a_terminal_is_not_overrun(home, tmp_path, columns):
     make(home, "2026-11-22_" + "very-long-name-" * 4 + "0001", ROWS, model="vqvae", data="fashion-mnist", created=time.time())
-    for call in (["runs"], ["runs", "show", "3f2a"], ["runs", "compare", "3f2a", "77aa"]):
-        seen = at_terminal(tmp_path, *call, columns=columns, COLORTERM="truecolor")
-        for row in cells(seen):
-            text = "".join(char for char, _, _ in row)
-            assert len(row) < (columns or 80) or text.startswith("  gentool "), text  # a command is never cut
+    seen = at_terminal(tmp_path, "runs", "runs show 3f2a", "runs compare 3f2a 77aa", columns=columns, COLORTERM="truecolor")
+    assert "\x1b[32mdone" in seen
+    for row in cells(seen):
+        text = "".join(char for char, _, _ in row)
+        assert len(row) < (columns or 80) or text.startswith("  gentool "), text  # a command is never cut
 
 
-def test_a_terminal_has_colours_if_wanted(home, tmp_path):
-    assert "\x1b[32mdone" in at_terminal(tmp_path, "runs")
+def test_a_terminal_has_colours_only_if_wanted(home, tmp_path):
     for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        for call in (["runs"], ["runs", "show", "3f2a"]):
-            assert "\x1b" not in at_terminal(tmp_path, *call, **env)
+        assert "\x1b" not in at_terminal(tmp_path, "runs", "runs show 3f2a", **env)
 
 
 def test_a_terminal_shows_the_newest_picture(home, tmp_path):
-    assert "\n000020.png\n" in at_terminal(tmp_path, "runs", "show", "3f2a", COLORTERM="truecolor")
-    assert "\n000020.png\n" not in at_terminal(tmp_path, "runs", "show", "3f2a", "--images", "off")
+    assert "\n000020.png\n" in at_terminal(tmp_path, "runs show 3f2a", COLORTERM="truecolor")
+    assert "\n000020.png\n" not in at_terminal(tmp_path, "runs show 3f2a --images off")
 
 
 def test_rm_asks(home, tmp_path):
     for answer, left in (("n", True), ("y", False)):
-        seen = at_terminal(tmp_path, "runs", "rm", "3f2a", typed=answer + "\n")
+        seen = at_terminal(tmp_path, "runs rm 3f2a", typed=answer + "\n")
         assert "Remove 1 run for good?" in seen
         assert ("Nothing was removed." in seen) == left
         assert (home / "2026-11-20_vae_3f2a").is_dir() == left

@@ -95,7 +95,7 @@ KEYS = ["status", "pid", "host", "heartbeat", "pid_started", "created", "updated
         "reason", "seconds", "name", "argv", "versions"]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), json_values | st.sampled_from(["running", "done"]), max_size=10))
 def test_any_json_in_run_json_is_shown(tmp_path_factory, meta):
     path = tmp_path_factory.getbasetemp() / "any_run"
@@ -166,17 +166,17 @@ def test_an_unreadable_folder_is_one_sentence(tmp_path):
         list_runs(tmp_path)
 
 
-def test_ten_thousand_runs(tmp_path):
-    for i in range(10_000):
+def test_thousands_of_runs(tmp_path):
+    for i in range(3_000):
         path = tmp_path / f"2026-11-20_vae_{i:05x}"
         path.mkdir()
         (path / "run.json").write_text(f'{{"status": "done", "model": "vae", "step": {i}, "created": {i}}}')
     begun = time.process_time()
     views = list_runs(tmp_path)
-    assert len(views) == 10_000
-    assert views[0].step == 9_999
+    assert len(views) == 3_000
+    assert views[0].step == 2_999
     assert resolve_run("2026-11-20_vae_00100", tmp_path).step == 256
-    assert time.process_time() - begun < 8
+    assert time.process_time() - begun < 3
 
 
 # -- which one ---------------------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_what_cannot_be_undone_takes_no_loose_names(root):
     assert find_run("3f2a", root, exact=True).name.endswith("3f2a")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(), max_size=20))
 def test_any_text_is_a_run_or_one_sentence(tmp_path_factory, text):
     root = tmp_path_factory.getbasetemp() / "some_runs"
