@@ -13,7 +13,7 @@ Inside, activations are channels-last, (N, H, W, features): 1x1 convolutions are
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ class Gate(torch.autograd.Function):
         return t * s
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> Tensor:
         t, s = ctx.saved_tensors
         grad = torch.empty((*t.shape[:-1], 2 * t.shape[-1]), dtype=t.dtype, device=t.device)
         da, db = grad.chunk(2, -1)
@@ -51,14 +51,16 @@ class Gate(torch.autograd.Function):
 def gate(ab: Tensor) -> Tensor:
     """tanh(a) * sigmoid(b) of the two halves of the last dimension."""
     if ab.requires_grad and torch.is_grad_enabled():
-        return Gate.apply(ab)  # type: ignore[no-any-return, no-untyped-call]
+        gated: Tensor = Gate.apply(ab)  # type: ignore[no-untyped-call]
+        return gated
     a, b = ab.chunk(2, -1)
     return torch.tanh(a) * torch.sigmoid(b)
 
 
 def convolve(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """A convolution of channels-last activations, (N, H, W, in) -> (N, H', W', out)."""
-    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
+    y: Tensor = conv(x.permute(0, 3, 1, 2))
+    return y.permute(0, 2, 3, 1)
 
 
 class GatedLayer(nn.Module):
@@ -118,29 +120,35 @@ class GatedLayer(nn.Module):
 
 
 class Head(nn.Module):
-    """From the context of a pixel, (..., p), to its logits, (..., C, K): ReLU, 1x1, ReLU, 1x1 (PixelCNN, table 1).
+    """From the context of a pixel, (..., p), to its logits, (..., C, K): ReLU, 1x1, ReLU, 1x1.
 
-    Colours in turn: p(R | past) p(G | past, R) p(B | past, R, G). The stacks see whole pixels of the past; the channels
-    of a pixel that come before channel c enter its hidden layer here, so no feature has to be split among colours.
+    (van den Oord et al. 2016a, table 1.) Colours in turn: p(R | past) p(G | past, R) p(B | past, R, G). The stacks see
+    whole pixels of the past; the channels of a pixel that come before channel c enter its hidden layer here, so that no
+    feature has to be split among colours.
     """
 
     def __init__(self, p: int, hidden: int, channels: int, planes: int, outputs: int):
         super().__init__()
         self.planes = planes  # input planes a channel has
-        self.hidden = nn.ModuleList([nn.Linear(p, hidden) for _ in range(channels)])
-        self.lower = nn.ModuleList([nn.Linear(c * planes, hidden, bias=False) for c in range(1, channels)])
-        self.logits = nn.ModuleList([nn.Linear(hidden, outputs) for _ in range(channels)])
+        self.hidden = nn.ModuleList(nn.Linear(p, hidden) for _ in range(channels))
+        self.lower = nn.ModuleList(nn.Linear(c * planes, hidden, bias=False) for c in range(1, channels))
+        self.logits = nn.ModuleList(nn.Linear(hidden, outputs) for _ in range(channels))
 
     def forward(self, context: Tensor, x: Tensor) -> Tensor:
-        context = F.relu(context)
-        return torch.stack([self.channel(c, context, x) for c in range(len(self.logits))], -2)
+        """context (..., p), x (..., C * planes) -> (..., C, K)."""
+        context, made = F.relu(context), []
+        for c, (hidden, logits) in enumerate(zip(self.hidden, self.logits)):
+            a = hidden(context)
+            if c:
+                a = a + self.lower[c - 1](x[..., : c * self.planes])
+            made.append(logits(F.relu(a)))
+        return torch.stack(made, -2)
 
-    def channel(self, c: int, context: Tensor, x: Tensor) -> Tensor:
-        """The logits (..., K) of channel c; context after its ReLU, x (..., C * planes) of which lower channels count."""
-        a = self.hidden[c](context)
-        if c:
-            a = a + self.lower[c - 1](x[..., : c * self.planes])
-        return self.logits[c](F.relu(a))  # type: ignore[no-any-return]
+    def parts(self) -> Iterator[tuple[nn.Linear, nn.Linear | None, nn.Linear]]:
+        """Of each channel: hidden layer, what lower channels add to it (None for the first), logits."""
+        for c, (hidden, logits) in enumerate(zip(self.hidden, self.logits)):
+            lower = self.lower[c - 1] if c else None
+            yield cast(nn.Linear, hidden), cast("nn.Linear | None", lower), cast(nn.Linear, logits)
 
 
 class PixelCNN(nn.Module):
@@ -154,7 +162,7 @@ class PixelCNN(nn.Module):
         if info.image is None:
             raise UsageError("pixelcnn needs pictures or grids of codes: choose an image data set with --data.")
         if config.conditional and not info.classes:
-            raise UsageError("model.conditional needs a data set with classes: leave it false, or choose another --data.")
+            raise UsageError("model.conditional needs a data set with classes: leave it false or change --data.")
         for key, k in (("first_kernel", config.first_kernel), ("kernel", config.kernel)):
             if k % 2 == 0:
                 raise UsageError(f"model.{key} has to be odd (it is {k}): a masked kernel has a middle.")
@@ -179,13 +187,18 @@ class PixelCNN(nn.Module):
             )
             for i in range(config.layers)
         )
-        self.head = Head(p, config.hidden, self.channels, planes, 1 if self.levels == 2 else self.levels)
+        outputs = 1 if self.levels == 2 else self.levels
+        self.head = Head(p, config.hidden, self.channels, planes, outputs)
 
     def _embeds(self) -> bool:
         """Whether values are names (codes), not amounts: then each gets a learned vector."""
         if self.config.input == "auto":
             return self.levels > 256 or bool(self.info.extra.get("codes"))
         return self.config.input == "embedding"
+
+    def stack(self) -> list[GatedLayer]:
+        """The layers, typed."""
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
     # -- values ---------------------------------------------------------------------------------------------------
 
@@ -201,7 +214,7 @@ class PixelCNN(nn.Module):
         """Levels (N, C, H, W) as the net sees them, (N, H, W, C * planes): amounts in [-1, 1], or learned vectors."""
         if self.embedding is not None:
             return self.embedding(x.permute(0, 2, 3, 1)).flatten(3)  # type: ignore[no-any-return]
-        amounts = x.permute(0, 2, 3, 1).to(self.head.hidden[0].weight.dtype)
+        amounts = x.permute(0, 2, 3, 1).to(next(self.parameters()).dtype)
         return amounts * (2 / (self.levels - 1)) - 1
 
     # -- the net --------------------------------------------------------------------------------------------------
@@ -209,13 +222,14 @@ class PixelCNN(nn.Module):
     def context(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, H, W, C * planes) -> (N, H, W, p): what the pixels before each pixel say about it."""
         v = h = planes
-        for layer in self.layers:
+        for layer in self.stack():
             v, h = layer(v, h, labels, self.place if layer.first else None)
         return h
 
     def logits(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, H, W, C * planes) -> (N, H, W, C, K)."""
-        return self.head(self.context(planes, labels), planes)  # type: ignore[no-any-return]
+        logits: Tensor = self.head(self.context(planes, labels), planes)
+        return logits
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Levels (N, C, H, W) -> logits (N, H, W, C, K)."""
@@ -250,8 +264,10 @@ class PixelCNN(nn.Module):
             return "Bernoulli over binarised pixels"
         return f"{self.levels}-way discrete over pixels"
 
-    def draw_levels(self, n: int, *, step: Step, labels: Tensor | None = None) -> Iterator[Partial | Tensor]:
+    def draw_levels(
+        self, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+    ) -> Iterator[Partial | Tensor]:
         """Draw n grids; ends with an int64 tensor (n, C, H, W)."""
         from .sampler import draw
 
-        yield from draw(self, n, step=step, labels=labels)
+        yield from draw(self, n, step=step, labels=labels, temperature=temperature)

@@ -85,7 +85,7 @@ class Raster:
         """What the vertical stack gives to the horizontal one in row r, biases included: for each layer (W, n, 2p)."""
         given = []
         v: Tensor | None = None
-        for i, layer in enumerate(self.model.layers):
+        for i, layer in enumerate(self.model.stack()):
             place = self.weights.place[r] if layer.first and self.weights.place is not None else None
             bias_v, bias_h = layer.biases(self.labels, place)
             past = self.past[i]

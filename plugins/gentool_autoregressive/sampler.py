@@ -38,8 +38,12 @@ def ancestral(
 def wavefront(
     model: PixelCNN, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
 ) -> Iterator[Partial | Samples]:
-    """The same pictures as `ancestral`, all pixels of an anti-diagonal at once."""
-    yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature))
+    """The same pictures as `ancestral`, all pixels of an anti-diagonal at once.
+
+    That pays for few pictures and a small slope. A net that sees far along the row above is painted in raster order.
+    """
+    order = "raster" if field.slope(model.config) > model.width // 2 else "wavefront"  # of two pixels at most: no gain
+    yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature, order=order))
 
 
 def _samples(
@@ -59,7 +63,7 @@ def draw(
     step: Step,
     labels: Tensor | None = None,
     temperature: float = 1.0,
-    order: str = "wavefront",
+    order: str = "raster",
     known: Tensor | None = None,
 ) -> Iterator[Partial | Tensor]:
     """Draw n grids, in an order ("raster" or "wavefront") that does not change them; ends with int64 (n, C, H, W).
@@ -67,8 +71,8 @@ def draw(
     known: levels (n, C, H, W) that are kept where they are not -1: the rest is drawn given what comes before it.
     """
     labels, (height, width) = model.given(labels), (model.height, model.width)
-    if field.slope(model.config) >= width:
-        order = "raster"  # a pixel sees the whole row above: no diagonal is wider than one pixel
+    if field.slope(model.config) > width:
+        order = "raster"  # the diagonals would be single pixels
     weights = plain(model)
     size = chunk(model, order)
     uniform = step.uniform(n, model.channels, height, width, purpose="pixels")

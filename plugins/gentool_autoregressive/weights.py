@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .model import Head, PixelCNN
+    from .model import PixelCNN
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Weights:
 def plain(model: PixelCNN) -> Weights:
     """The matrices of a net, on its device and in its type."""
     layers = []
-    for layer in model.layers:
+    for layer in model.stack():
+        assert layer.v.bias is not None
+        assert layer.h.bias is not None
         v, h = layer.v.weight, layer.h.weight  # (2p, inputs, rows, columns)
         layers.append(
             LayerWeights(
@@ -79,26 +81,23 @@ def plain(model: PixelCNN) -> Weights:
                 label=None if layer.label is None else layer.label.weight.detach(),
             )
         )
-    place = None if model.place is None else model.place.detach()
-    return Weights(layers=layers, heads=_heads(model.head), place=place, values=_values(model))
-
-
-def _heads(head: Head) -> list[HeadWeights]:
-    return [
+    heads = [
         HeadWeights(
-            hidden=head.hidden[c].weight.t().contiguous(),
-            hidden_bias=head.hidden[c].bias.detach(),
-            lower=head.lower[c - 1].weight.t().contiguous() if c else None,
-            logits=head.logits[c].weight.t().contiguous(),
-            logits_bias=head.logits[c].bias.detach(),
+            hidden=hidden.weight.t().contiguous(),
+            hidden_bias=hidden.bias.detach(),
+            lower=None if lower is None else lower.weight.t().contiguous(),
+            logits=logits.weight.t().contiguous(),
+            logits_bias=logits.bias.detach(),
         )
-        for c in range(len(head.hidden))
+        for hidden, lower, logits in model.head.parts()
     ]
+    place = None if model.place is None else model.place.detach()
+    return Weights(layers=layers, heads=heads, place=place, values=_values(model))
 
 
 def _values(model: PixelCNN) -> Tensor:
     """(levels, planes): how the net sees each level."""
-    levels = torch.arange(model.levels, device=model.head.hidden[0].weight.device)
     if model.embedding is not None:
         return model.embedding.weight.detach()
+    levels = torch.arange(model.levels, device=next(model.parameters()).device)
     return model.planes(levels.view(-1, 1, 1, 1)).view(-1, 1)
