@@ -23,10 +23,12 @@ class PhaseOptimiser:
         if not self.parameters:
             raise UsageError(f"The phase '{name}' has no parameters to train.")
         self.optimiser = _build(self.parameters, config)
+        # Of a phase that is the whole model every leaf is wanted; naming them all costs autograd a walk of the graph.
+        self.inputs = None if name == "model" else self.parameters
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of this phase's parameters alone; others are not even computed."""
-        loss.backward(inputs=self.parameters)  # type: ignore[no-untyped-call]
+        loss.backward(inputs=self.inputs)  # type: ignore[no-untyped-call]
 
     def step(self, lr: float, clip: float) -> Tensor | None:
         """Clip, update, forget the gradients. Gives the gradient's norm before clipping (None where it is not needed)."""
@@ -57,7 +59,9 @@ class PhaseOptimiser:
                 if name.startswith(prefix) and "/" not in name[len(prefix) :]:
                     if value.dim() and value.shape != parameter.shape:
                         raise UsageError(f"The optimiser state '{name}' is of another shape than its parameter.")
-                    found[name[len(prefix) :]] = value.to(parameter.device) if value.dim() else value.clone()
+                    # A file has no memory format; the fused optimisers take a moment's to be its parameter's.
+                    like = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False)
+                    found[name[len(prefix) :]] = like.copy_(value) if value.dim() else value.clone()
             if found:
                 if parameter.device.type != "cpu" and "step" in found and _fused(self.parameters, self.config):
                     found["step"] = found["step"].to(parameter.device)
