@@ -64,7 +64,7 @@ class Variational(nn.Module):
 
     def draw_z(self, mu: Tensor, logvar: Tensor, step: Step) -> Tensor:
         """z = mu + sigma * eps, eps ~ N(0, I): the reparametrisation (Kingma & Welling 2014, section 2.4)."""
-        return torch.addcmul(mu, torch.exp(0.5 * logvar), step.noise(*mu.shape).to(mu.dtype))
+        return torch.addcmul(mu, torch.exp(0.5 * logvar), step.noise(*mu.shape))
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         raise NotImplementedError

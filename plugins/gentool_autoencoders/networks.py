@@ -157,7 +157,7 @@ class Encoder(nn.Module):
         return self.trunk(x)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        return self.head(self.features(images, labels))
+        return in_full(self.head(self.features(images, labels)))
 
 
 class Decoder(nn.Module):
@@ -176,7 +176,12 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.labels:
             z = torch.cat([z, one_hot_of(labels, self.labels, z)], 1)
-        return self.net(z).view(-1, *self.shape)
+        return in_full(self.net(z)).view(-1, *self.shape)
+
+
+def in_full(x: Tensor) -> Tensor:
+    """float32 where autocast made it less: densities, divergences and draws of z are never of 8 bits."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def one_hot_of(labels: Tensor | None, classes: int, like: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def traverse(
         images=torch.cat([row(j) for j in chosen]),
         labels=None if labels is None else labels[:1].expand(columns * len(chosen)),
         columns=columns,
-        captions=[f"z{j}" if i == 0 else f"{float(v):+.1f}" for j in chosen for i, v in enumerate(values)],
+        captions=[f"z{j} = {float(v):+.1f}" if i == 0 else f"{float(v):+.1f}" for j in chosen for i, v in enumerate(values)],
         title=f"each row: one dimension of z from {-reach:g} to {reach:g}",
     )
 

@@ -221,7 +221,7 @@ def test_traverse_changes_one_dimension_a_row_and_orders_them() -> None:
     assert samples.images is not None
     assert samples.columns == 5
     assert samples.captions is not None
-    assert samples.captions[::5] == ["z2", "z0"]
+    assert samples.captions[::5] == ["z2 = -2.0", "z0 = -2.0"]
     logits = torch.logit((samples.images.double().flatten(1) + 1) / 2).view(2, 5, 64)
     steps = logits.diff(dim=1)
     torch.testing.assert_close(steps[0, :, :30], torch.ones(4, 30).double(), atol=1e-4, rtol=0)
