@@ -47,7 +47,7 @@ class Scorer:
             config = build_dataclass(
                 data_config(), {k: v for k, v in changes.items() if k in known}, "the checkpoint's data settings"
             )
-            made = open_pipeline(config, self.device, self.seed)
+            made = open_pipeline(config, self.device, self.seed, fetch=self.data is not None)
             if made.info.image != self.source.info.image:
                 raise UsageError(
                     f"The data set '{made.info.name}' has pictures of {_shape(made.info.image)}, but the model was "

@@ -19,6 +19,7 @@ from torch import nn
 from gentool import __version__
 from gentool.config import Layer, Resolved, read_file, resolve, to_toml
 from gentool.data.batch import DataInfo
+from gentool.data.config import absolute_paths
 from gentool.data.pipeline import Pipeline, open_pipeline
 from gentool.errors import GentoolError, UsageError
 from gentool.randomness import derive_seed, seed_default_generator
@@ -71,9 +72,8 @@ def plan(config: Resolved) -> Plan:
     if train.threads:
         torch.set_num_threads(train.threads)
     config = config.replace(
-        {**settle(train, device), "train.threads": torch.get_num_threads()},
-        f"measured on this {device.type}",
-    )
+        {**settle(train, device), "train.threads": torch.get_num_threads()}, f"measured on this {device.type}"
+    ).replace(absolute_paths(config["data"]), config.values["data.name"].source)
     spec = config.model_spec
     dataset, _ = registry().find_dataset(config["data"].name)
     lacking = [name for name in spec.inputs if name not in dataset.fields]
@@ -175,6 +175,7 @@ def begin(made: Plan, root: Path, name: str | None, preset: str | None) -> RunFo
         versions={"gentool": __version__, "torch": torch.__version__, "python": platform.python_version()},
         git=_git(),
         best=None,
+        fingerprint=made.pipeline.fingerprint(),
         plugins=[str(p) for p in plugin_files()],
     )
     run.log(f"started: {made.parameters:,} parameters, {config['train'].steps} steps")
@@ -202,7 +203,14 @@ def reopen(
         if Path(file) not in plugin_files() and not _known(name):
             raise UsageError(f"This run used the plugin file {file}; give it again: --plugin {file}.")
     found = checkpoint.newest(path / "checkpoints")
-    return plan(resolve(name, layers)), RunFolder.open(path), found
+    made = plan(resolve(name, layers))
+    before = meta.get("fingerprint")
+    if before and made.pipeline.fingerprint() != before:
+        raise UsageError(
+            f"The data set '{made.config['data'].name}' has changed since {path.name} began, so the run cannot go on as it "
+            f"would have; start a new one: gentool train {name} --config {path / 'config.toml'}."
+        )
+    return made, RunFolder.open(path), found
 
 
 def _known(name: str) -> bool:
