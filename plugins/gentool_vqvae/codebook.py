@@ -91,8 +91,8 @@ def perplexity(n: Tensor) -> Tensor:
 def _spread(z: Tensor, codes: int, step: Step) -> Tensor:
     """`codes` different rows of z in random order; where there are too few, they come again, a little displaced."""
     order = torch.randperm(len(z), generator=step.generator("codebook"), device=z.device)
-    e = z[order.repeat(-(-codes // len(z)))[:codes]].float()
+    e = z[order.repeat(-(-codes // len(z)))[:codes]]
     if codes > len(z):
         again = step.noise(codes - len(z), z.shape[1], purpose="codebook displacement")
-        e[len(z) :] += 0.01 * z.float().std() * again
+        e[len(z) :] += 0.01 * z.std(correction=0) * again
     return e

@@ -9,6 +9,11 @@ from torch.nn.functional import logsigmoid
 LOG_SCALE = (-7.0, 2.0)  # s from a tenth of an 8-bit level to wider than the range [-1, 1]
 
 
+def precise(x: Tensor) -> Tensor:
+    """At least float32: what autocast made bfloat16 is widened, the rest stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def discretised_logistic(x: Tensor, mu: Tensor, log_s: Tensor, levels: int) -> Tensor:
     """log of the mass a logistic (mu, s) puts on the bin of x, in nats, elementwise.
 

@@ -20,7 +20,7 @@ from torch.nn.functional import mse_loss
 from gentool import Batch, Phase, Step, UsageError
 
 from .codebook import perplexity
-from .likelihood import discretised_logistic
+from .likelihood import discretised_logistic, precise
 
 if TYPE_CHECKING:
     from . import VQConfig
@@ -65,7 +65,7 @@ class TwoStage:
 
         gaussian = self.config.likelihood == "gaussian"
         mu, log_s = net.decoder.distribution(z_q, detach=gaussian)
-        mu, log_s = mu.float(), log_s.float()
+        mu, log_s = precise(mu), precise(log_s)
         squared = mse_loss(mu, x)
         nats = -discretised_logistic(x, sg(mu) if gaussian else mu, log_s, model.info.levels).mean()
         commitment = mse_loss(z_e, sg(e))

@@ -10,7 +10,7 @@ from gentool import DataInfo, Step, UsageError
 from gentool.registry import build_model, registry
 
 from .codebook import Codebook
-from .likelihood import discretised_logistic
+from .likelihood import discretised_logistic, precise
 from .networks import Decoder, Encoder
 
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ class VQVAE(nn.Module):
     # -- vectors and grids ----------------------------------------------------------------------------------------
 
     def vectors(self, images: Tensor) -> Tensor:
-        """z_e of pictures, one row for every place, float32 (N h w, D)."""
+        """z_e of pictures, one row for every place, (N h w, D), in the codebook's precision."""
         z_e = self.autoencoder.encoder(images)
-        return z_e.permute(0, 2, 3, 1).reshape(-1, self.config.dim).float()  # type: ignore[no-any-return]
+        rows = z_e.permute(0, 2, 3, 1).reshape(-1, self.config.dim)
+        return rows.to(self.autoencoder.codebook.e.dtype)  # type: ignore[no-any-return]
 
     def as_grid(self, vectors: Tensor) -> Tensor:
         """(N h w, D) -> (N, D, h, w), channels last in memory: a view."""
@@ -104,7 +105,7 @@ class VQVAE(nn.Module):
         """(log p(x|z_q(x)), -log p(z_q(x))) in nats, each (N,): the KL of a posterior that is certain of its codes."""
         codes = self.encode_codes(images)
         mu, log_s = self.autoencoder.decoder.distribution(self.z_q(codes))
-        log_p = discretised_logistic(images, mu.float(), log_s.float(), self.info.levels)
+        log_p = discretised_logistic(images, precise(mu), precise(log_s), self.info.levels)
         return log_p.flatten(1).sum(1), -self.log_prior(codes, labels)
 
     def log_weights(self, images: Tensor, labels: Tensor | None, k: int, step: Step) -> Tensor:

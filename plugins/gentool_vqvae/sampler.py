@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gentool import Partial, Samples, Step, UsageError
+from gentool import Partial, Samples, Step
 
 GLIMPSES = 8  # half-painted grids that are decoded on the way
 SHOWN = 16  # pictures in each
@@ -23,17 +22,10 @@ def codes(
 
     Partials show the grid so far, decoded: places not yet drawn hold whatever the prior has there.
     """
-    options: dict[str, Any] = {}
-    if temperature != 1.0:
-        if "temperature" not in inspect.signature(model.prior.draw_levels).parameters:
-            raise UsageError(
-                f"The prior '{model.config.prior}' has no temperature; leave out --set sampler.temperature={temperature:g}."
-            )
-        options["temperature"] = temperature
     given = labels if model.conditional else None
     drawn: Tensor | None = None
     seen = 0
-    for event in model.prior.draw_levels(n, step=step, labels=given, **options):
+    for event in model.prior.draw_levels(n, step=step, labels=given, temperature=temperature):
         if not isinstance(event, Partial):
             drawn = event
             continue
@@ -41,17 +33,11 @@ def codes(
         share = event.done * GLIMPSES // max(1, event.total)
         if event.images is not None and share > seen:
             seen = share
-            images = model.decode_codes(_levels(event.images[:SHOWN], model.codes)[:, 0])
+            grid = (event.images[:SHOWN, 0] + 1) * ((model.codes - 1) / 2)
+            images = model.decode_codes(grid.round().long())
         yield Partial(event.done, event.total, images=images)
     assert drawn is not None
     yield Samples(images=model.decode_codes(drawn[:, 0]), labels=labels, extra={"codes": drawn[:, 0]})
-
-
-def _levels(images: Tensor, levels: int) -> Tensor:
-    """What a prior shows of its grid, as whole numbers: it may show them as pictures in [-1, 1]."""
-    if images.is_floating_point():
-        images = ((images + 1) * ((levels - 1) / 2)).round()
-    return images.long().clamp(0, levels - 1)
 
 
 @torch.no_grad()
