@@ -131,7 +131,7 @@ def _columns() -> list[Any]:
         Column("data", priority=4, shrink=True, least=6),
         Column("status", style=lambda value: colours.get(value, "yellow")),
         Column("step", align="right", priority=1),
-        Column("metric", priority=2, shrink=True, least=14),
+        Column("metric", priority=2, shrink=True, least=8),
         Column("age", align="right", priority=5),
         Column("size", align="right", priority=6),
     ]
