@@ -83,7 +83,7 @@ def _terminal() -> dict[str, str]:
     from gentool.show.terminal import color_depth
 
     size = shutil.get_terminal_size()
-    depth = color_depth()
+    depth = color_depth() or "none: pictures are drawn in shades of grey text"
     facts = {
         "TERM": os.environ.get("TERM", "not set"),
         "size": f"{size.columns}x{size.lines}" if sys.stderr.isatty() else "no terminal",
@@ -116,9 +116,9 @@ def _plugins(problems: list[str]) -> list[dict[str, str]]:
 
 
 def _data() -> list[dict[str, str]]:
-    from gentool.data.where import found_sets
+    from gentool.cli.data import places
 
-    return found_sets()
+    return [{"set": row["name"], "found": row["found"], "where": row["where"]} for row in places()]
 
 
 def _folders(runs: Path, problems: list[str]) -> dict[str, str]:
@@ -152,6 +152,11 @@ def _print(facts: dict[str, Any]) -> None:
             for key, value in content.items():
                 line = safe_text(f"{value}")
                 print(textwrap.fill(line, 80, initial_indent=f"  {key:14} ", subsequent_indent=" " * 17))
+        elif content and section == "kernels":
+            for row in content:
+                line = safe_text(f"{row['use']}: {row['why']}")
+                print(f"  {safe_text(row['kernel'])}")
+                print(textwrap.fill(line, 80, initial_indent="    ", subsequent_indent="    "))
         elif content:
             print_table([{key: safe_text(str(value)) for key, value in row.items()} for row in content])
         else:

@@ -112,6 +112,7 @@ def reconstructions(made: Plan, trainer: Trainer, n: int, copier: Any) -> Any:
         return None
     split = "validation" if made.pipeline.has("validation") else "train"
     batch = next(iter(made.pipeline.batches(split, n, n)))
+    assert batch.images is not None
     with torch.no_grad():
         model = averaged(trainer, copier)
         labels = batch.labels if getattr(model, "conditional", False) else None
