@@ -11,7 +11,8 @@ from gentool_metrics.moments import Moments
 def _symmetric_sqrt(matrix: Tensor) -> Tensor:
     """The positive square root of a positive semi-definite matrix; rounding below zero is cut off."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:

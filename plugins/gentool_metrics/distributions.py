@@ -2,7 +2,7 @@
 
 Every report names the classifier and its digest, N, the pictures compared with, and the same figure for real pictures
 that were held out: a generator cannot be expected to do better than those. A histogram of the classes the classifier
-sees goes with each, since precision and recall alone miss a class that is never drawn.
+sees goes with them, since precision and recall alone miss a class that is never drawn.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class FeatureEvaluator:
     """Draws N samples (once for all three evaluators of a call) and hands their features to `figures`."""
 
     name = ""
+    histogram = True
 
     def __init__(self, config: FeatureConfig, context: Context) -> None:
         self.config = config
@@ -57,8 +58,11 @@ class FeatureEvaluator:
             self.collected = self._drawn()
         reference = choose_reference(self.context, self.extractor, self.collected.two_valued)
         scalars, notes = self.figures(self.collected, reference)
-        classes, table = class_histogram(self.extractor, self.collected, reference)
-        return Report(name=self.name, scalars=scalars + classes, protocol=self._protocol(reference, notes), table=table)
+        table: list[dict[str, object]] = []
+        if self.histogram:
+            classes, table = class_histogram(self.extractor, self.collected, reference)
+            scalars += classes
+        return Report(name=self.name, scalars=scalars, protocol=self._protocol(reference, notes), table=table)
 
     def figures(self, samples: Collected, reference: Reference) -> tuple[list[Scalar], str]:
         """The evaluator's own figures, and what its protocol adds."""
@@ -70,14 +74,14 @@ class FeatureEvaluator:
         shared: dict[Any, Any] = self.context.shared
         key = ("gentool_metrics.samples", self.extractor.name, self.n)
         if key not in shared:
-            made = Collected.empty(self.extractor, KEEP)
+            collected = Collected.empty(self.extractor, KEEP)
             with torch.no_grad():
                 for samples in self.context.samples(self.n):
                     if samples.images is None:
                         raise UsageError(f"'{self.context.model_name}' gives no pictures to compare.")
-                    made.add(self.extractor, samples.images, samples.labels)
-            shared[key] = made
-        made = shared[key]
+                    collected.add(self.extractor, samples.images, samples.labels)
+            shared[key] = collected
+        made: Collected = shared[key]
         if made.n < 2:
             raise UsageError(f"{self.name} needs at least 2 samples; '{self.context.model_name}' gave {made.n}.")
         return made
@@ -117,21 +121,23 @@ class FrechetEvaluator(FeatureEvaluator):
         if len(held_out) > 1:
             floor = frechet_distance(Moments.of(held_out), reference.moments)
             scalars.append(Scalar(f"FID floor: {len(held_out):,} {reference.held_out_what}", floor))
-        return scalars, f"scaled so that painting the mean picture only would score {TOTAL_VARIANCE:.0f}"
+        return scalars, f"features scaled to total variance {TOTAL_VARIANCE:.0f} over the reference"
 
 
 class KernelEvaluator(FeatureEvaluator):
     """Unbiased MMD² with a polynomial kernel (Bińkowski et al. 2018)."""
 
     name = "kid"
+    histogram = False  # it stands with fid and precision-recall
     config: KidConfig
 
     def figures(self, samples: Collected, reference: Reference) -> tuple[list[Scalar], str]:
+        # Small sets are cut into five blocks at least, for a standard error.
+        size = max(2, min(self.config.block, min(samples.n, len(reference.rows)) // 5))
+
         def distance(rows: Tensor) -> tuple[float, float | None, int]:
             # Features have total variance 1000: with scale 1000 the kernel is Bińkowski's on features of unit variance.
-            return kernel_distance(
-                rows, reference.rows, block=self.config.block, degree=self.config.degree, scale=TOTAL_VARIANCE
-            )
+            return kernel_distance(rows, reference.rows, block=size, degree=self.config.degree, scale=TOTAL_VARIANCE)
 
         value, error, blocks = distance(samples.features)
         scalars = [Scalar(self._named("KID"), value, "", error)]
@@ -139,7 +145,6 @@ class KernelEvaluator(FeatureEvaluator):
         if len(held_out) > 1:
             floor, floor_error, _ = distance(held_out)
             scalars.append(Scalar(f"KID floor: {len(held_out):,} {reference.held_out_what}", floor, "", floor_error))
-        size = min(self.config.block, samples.n, len(reference.rows))
         return scalars, (
             f"(<x,y>/{TOTAL_VARIANCE:.0f} + 1)^{self.config.degree}, mean and standard error over {blocks} disjoint "
             f"blocks of {size:,}"

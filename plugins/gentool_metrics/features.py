@@ -96,7 +96,7 @@ class Extractor:
 
     def features(self, images: Tensor) -> Tensor:
         """Features (N, D) on the CPU, by batches."""
-        parts = [self(part)[0].cpu() for part in images.split(BATCH)]
+        parts = [self(part)[0].cpu() for part in torch.split(images, BATCH)]
         return torch.cat(parts) if parts else torch.empty(0, self.dim)
 
     def reference(self, pixels: str = "grey") -> Reference:
@@ -108,7 +108,7 @@ class Extractor:
         batches = [images] if isinstance(images, Tensor) else images
         moments = Moments.empty(self.dim)
         for batch in batches:
-            for part in batch.split(BATCH):
+            for part in torch.split(batch, BATCH):
                 moments = moments.merge(Moments.of(self(part)[0]))
         return frechet_distance(moments, self.reference(pixels).moments)
 
@@ -219,7 +219,7 @@ def _shipped_reference(name: str, pixels: str) -> Reference:
         rows=tensors["rows"].float(),
         held_out=tensors["held_out"].float(),
         histogram=tensors["histogram"].double(),
-        held_out_what=f"{pixels if pixels != 'grey' else 'real'} held-out pictures",
+        held_out_what="real held-out pictures" + ("" if pixels == "grey" else ", binarised"),
     )
 
 

@@ -42,8 +42,8 @@ def copy_figures(samples: Tensor, test: Tensor) -> CopyFigures:
     sharpest: share of samples whose nearest over second nearest distance is below the 1 % quantile of the test
     pictures'. A blurred picture is near to everything, a copy is near to one: this figure does not mistake the two.
     """
-    a, b = samples[:, 0].double(), test[:, 0].double()
-    ordered = b.sort().values
+    a, b = samples[:, 0].double().contiguous(), test[:, 0].double()
+    ordered = b.sort().values.contiguous()
     below = torch.searchsorted(ordered, a, right=False)
     upto = torch.searchsorted(ordered, a, right=True)
     n, m = len(a), len(b)
@@ -89,9 +89,10 @@ class Memorisation:
     def _place(self, images: Tensor) -> Tensor:
         """Where a picture lies in the space of distances, (N, D)."""
         if self.extractor is None:
-            return images.flatten(1)
-        # Pixel distances are root mean squares below; here in units of the reference's spread.
-        return self.extractor(images)[0] / TOTAL_VARIANCE**0.5
+            rows, unit = images.flatten(1), images[0].numel()  # so a distance is a root mean square over pixels
+        else:
+            rows, unit = self.extractor(images)[0], TOTAL_VARIANCE  # and here in units of the reference's spread
+        return rows.div(unit**0.5)
 
     def compute(self) -> Report:
         context, show = self.context, self.config.show
@@ -121,8 +122,8 @@ class Memorisation:
         pictures = []
         for title, above, below in zip(
             (
-                "the samples nearest to training pictures, above their neighbours",
-                "the first samples, above their nearest training pictures",
+                "nearest pairs",
+                "first pairs",
             ),
             picked,
             partners,
@@ -130,7 +131,7 @@ class Memorisation:
         ):
             images, columns = pair_rows(above, below)
             pictures.append(Picture(title, images, columns))
-        space = "pixel" if self.extractor is None else f"{self.extractor.name} classifier feature"
+        space = "root mean square pixel" if self.extractor is None else f"{self.extractor.name} classifier feature"
         return Report(
             name="memorisation",
             scalars=[
@@ -146,7 +147,7 @@ class Memorisation:
             ],
             protocol=f"{space} distance of {len(samples):,} samples and {len(test):,} {context.dataset} {context.split} "
             f"pictures to the nearest of {near_samples.seen:,} training pictures; blurred samples lie nearer in pixels "
-            "without being copies: look at the pairs",
+            "without being copies: look at the pairs (sample above its neighbour)",
             curves=[
                 _cumulative("samples", near_samples.distances[:, 0]),
                 _cumulative(f"{context.split} pictures", near_test.distances[:, 0]),

@@ -37,7 +37,8 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     """Structural similarity of each pair, shape (N,), float64: Wang et al. 2004, equation 13.
 
     Gaussian window 11x11, sigma 1.5, K1 = 0.01, K2 = 0.03, L = 1 on pictures brought to [0, 1], black being 0 (the index
-    changes with an offset); the mean over all windows that lie wholly inside, and over channels. Pictures with a side under 11 take the largest odd window that fits (`window_size`), same sigma.
+    changes with an offset); the mean over all windows that lie wholly inside, and over channels. Pictures with a side
+    under 11 take the largest odd window that fits (`window_size`), same sigma.
     x, y: (N, C, H, W) in [-1, 1].
     """
     n, c, h, w = x.shape

@@ -25,7 +25,7 @@ def pair_rows(above: Tensor, below: Tensor, columns: int = COLUMNS) -> tuple[Ten
     if short:  # an unfinished row would shift the partners: fill it with empty pictures
         empty = above.new_full((short, *above.shape[1:]), -1.0)
         above, below = torch.cat([above, empty]), torch.cat([below, empty])
-    rows = [torch.cat([a, b]) for a, b in zip(above.split(columns), below.split(columns), strict=True)]
+    rows = [torch.cat([a, b]) for a, b in zip(torch.split(above, columns), torch.split(below, columns), strict=True)]
     return torch.cat(rows), columns
 
 
@@ -95,9 +95,9 @@ class Reconstruction:
                 Scalar("SSIM", self.ssim.mean, "", self.ssim.standard_error),
             ],
             protocol=f"{context.dataset} {context.split}, N={self.mse.n} pictures in [-1, 1], means over pictures; "
-            f"PSNR with peak 2{exact}; {window}",
+            f"PSNR with peak 2{exact}; {window}; originals stand above",
             pictures=[
-                Picture("originals above their reconstructions", first, columns),
-                Picture("the worst, by MSE", worst, columns),
+                Picture("reconstructions", first, columns),
+                Picture("worst reconstructions", worst, columns),
             ],
         )

@@ -86,7 +86,7 @@ def features_of(extractor: Extractor, pixels: Tensor, change: Change = same, see
     """What a stream of these uint8 pictures, changed, leaves."""
     generator = torch.Generator().manual_seed(seed)
     found = Collected.empty(extractor, keep=len(pixels))
-    for part in pixels.split(500):
+    for part in torch.split(pixels, 500):
         found.add(extractor, change(dequantise(part), generator))
     return found
 

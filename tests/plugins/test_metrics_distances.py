@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -34,7 +35,7 @@ def rows(n: int, d: int, seed: int = 0, scale: float = 1.0, shift: float = 0.0) 
 def test_moments_of_parts_merge_to_those_of_the_whole_in_any_order_and_grouping(cuts, order, shift):
     x = rows(40, 3, shift=shift)
     edges = sorted({0, 40, *cuts})
-    parts = [Moments.of(x[a:b]) for a, b in zip(edges, edges[1:], strict=False)] + [Moments.empty(3)]
+    parts = [Moments.of(x[a:b]) for a, b in itertools.pairwise(edges)] + [Moments.empty(3)]
     order.shuffle(parts)
     while len(parts) > 1:  # a random tree of merges: associative and commutative
         i = order.randrange(len(parts) - 1)
