@@ -1,6 +1,6 @@
 """The networks: a generator and a discriminator, plain (DCGAN-like) or residual, for pictures of 8 to 256 pixels a side.
 
-Both work on a pyramid of sizes: 28x28 -> 14x14 -> 7x7, halved until the shorter side is below 8 (odd sizes round up).
+Both work on a pyramid of sizes: 28x28 -> 14x14 -> 7x7, halved until the shorter side is below 8 but at least twice.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SMALLEST, LARGEST = 8, 256
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes from the coarsest (shorter side 4 to 7) to the full one; each is half the next, rounded up."""
+    """Sizes from the coarsest (shorter side 2 to 7) to the full one; each is half the next, rounded up."""
     sizes = [(height, width)]
-    while min(sizes[0]) >= 8:
+    while min(sizes[0]) >= 8 or len(sizes) < 3:
         sizes.insert(0, (-(-sizes[0][0] // 2), -(-sizes[0][1] // 2)))
     return sizes
 
