@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +28,18 @@ class Images(StrEnum):
 RunsOption = Annotated[Path, typer.Option("--runs", help="The folder of runs.", show_default=True)]
 PluginOption = Annotated[list[str] | None, typer.Option("--plugin", help="A plugin in a single file; may be repeated.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE; may be repeated.", metavar="K=V")]
-ImagesOption = Annotated[Images, typer.Option("--images", help="Pictures in the terminal.")]
+
+
+def _able(mode: Images) -> Images:
+    """Refuse at once what needs an extra that is not installed."""
+    if mode in (Images.SIXEL, Images.KITTY):
+        from gentool.show.terminal import check_mode
+
+        check_mode(mode)
+    return mode
+
+
+ImagesOption = Annotated[Images, typer.Option("--images", help="Pictures in the terminal.", callback=_able)]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Results only.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:i.")]
@@ -54,17 +64,9 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 def print_json(data: Any) -> None:
     """A result on stdout, NaN and infinities as null."""
-    print(json.dumps(_finite(data), indent=2, ensure_ascii=False))
+    from gentool.show.tables import print_json as printer
 
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, float):
-        return data if data == data and abs(data) != float("inf") else None
-    if isinstance(data, dict):
-        return {str(key): _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return data
+    printer(data)
 
 
 def use_plugins(files: list[str] | None) -> None:

@@ -47,7 +47,9 @@ def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOp
         return 0
     from gentool.show.tables import Column, print_table
 
-    print_table(rows, ["name", "found", Column("size", priority=1, shrink=True), Column("licence", priority=2, shrink=True)])
+    print_table(
+        rows, ["name", "found", Column("size", priority=1, shrink=True), Column("licence", priority=2, shrink=True)]
+    )
     from gentool.show.text import safe_text
 
     for row in rows:
@@ -210,7 +212,7 @@ def preview(
     if not quiet:
         from gentool.cli.progress import show
 
-        show(make_grid(batch.images, columns=columns, scale=1, pad=1), f"{safe_text(name)}, {split}", images)
+        show(batch.images, f"{safe_text(name)}, {split}", images, columns)
         for line in itertools.islice(_rows(captions, columns), 4):
             say(line)
     print(path)

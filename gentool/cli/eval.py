@@ -216,6 +216,6 @@ def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) ->
         path = folder / f"{report.name}-{item.name}.png".replace(" ", "-")
         save_png(make_grid(item.images, columns=item.columns), path)
         if not quiet:
-            show_image(make_grid(item.images, columns=item.columns, scale=1, pad=1), mode=images, title=item.name)
+            show_image(item.images, images, columns=item.columns, title=item.name)
         print(path)
     say("", quiet=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from torch import Tensor
 
     from gentool.training.session import Plan
     from gentool.training.trainer import Trainer
@@ -120,8 +120,8 @@ def reconstructions(made: Plan, trainer: Trainer, n: int, copier: Any) -> Any:
     return torch.cat([batch.images, again.clamp(-1, 1)]).cpu()
 
 
-def show(picture: Image, title: str, mode: str) -> None:
-    """A titled picture in the terminal, where there is one."""
+def show(images: Tensor, title: str, mode: str, columns: int | None) -> None:
+    """Titled pictures (n, C, H, W) in the terminal, where there is one."""
     from gentool.show.terminal import show_image
 
-    show_image(picture, mode=mode, title=title)
+    show_image(images, mode, columns=columns, title=title)

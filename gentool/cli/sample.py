@@ -140,12 +140,10 @@ def with_bar(events: Iterator[Partial | Samples], n: int, *, quiet: bool) -> Ite
 
 def picture(samples: Samples, mode: Images) -> None:
     """Samples in the terminal, in their own layout."""
-    from gentool.show.grid import make_grid
     from gentool.show.terminal import show_image
 
     assert samples.images is not None
-    grid = make_grid(samples.images[:64], columns=samples.columns, scale=1, pad=1)
-    show_image(grid, mode=mode, title=samples.title)
+    show_image(samples.images[:64], mode, columns=samples.columns, title=samples.title)
 
 
 def metadata(source: Source, **facts: Any) -> str:

@@ -177,5 +177,5 @@ def _show(run: RunFolder, title: str, tensor: Any, columns: int, step: int, imag
     path = run.path / "samples" / f"{step:06d}-{title.split()[0]}.png"
     save_png(make_grid(tensor, columns=columns), path)
     if not quiet:
-        show(make_grid(tensor, columns=columns, scale=1, pad=1), title, images)
+        show(tensor, title, images, columns)
     return path

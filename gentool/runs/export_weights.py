@@ -40,7 +40,8 @@ def card(run: Path, source: Source, scores: dict[str, str]) -> dict[str, Any]:
         "data": source.meta["data"]["name"],
         "licence": data.licence,
         "preset": meta.get("preset", ""),
-        "command": command(meta),
+        "command": command(meta.get("argv", [])),
+        "continued": [command(argv) for argv in meta.get("continued", [])],
         "steps": source.step,
         "seconds": round(float(meta.get("seconds", 0))),
         "device": meta.get("device", ""),
@@ -50,11 +51,11 @@ def card(run: Path, source: Source, scores: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def command(meta: dict[str, Any]) -> str:
-    """The command that repeats the run, without what only names places."""
+def command(argv: list[str]) -> str:
+    """A command line without what only names places."""
     words: list[str] = []
     skip = False
-    for word in meta.get("argv", []):
+    for word in argv:
         if skip:
             skip = False
         elif word in ("--runs", "--name", "--images", "--data-dir"):

@@ -83,8 +83,12 @@ class RunFolder:
             host=socket.gethostname(),
             pid=os.getpid(),
             pid_started=process_start(os.getpid()),
-            argv=sys.argv[1:],
         )
+        # The command that began the run is its recipe; what continued it is kept beside.
+        if "argv" in self.meta:
+            self.meta.setdefault("continued", []).append(sys.argv[1:])
+        else:
+            self.meta["argv"] = sys.argv[1:]
         self._write(now)
 
     def update(self, *, sync: bool = True, **facts: Any) -> None:
