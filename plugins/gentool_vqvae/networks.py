@@ -18,7 +18,7 @@ class Residual(nn.Module):
         self.conv1 = nn.Conv2d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv1(torch.relu(self.conv3(torch.relu(x))))  # type: ignore[no-any-return]
+        return x + self.conv1(torch.relu_(self.conv3(torch.relu(x))))  # type: ignore[no-any-return]
 
 
 def _widths(hidden: int, factor: int) -> list[int]:
@@ -34,10 +34,10 @@ class Encoder(nn.Sequential):
         layers: list[nn.Module] = []
         channels = image_channels
         for width in _widths(hidden, factor):
-            layers += [nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
             channels = width
         layers += [nn.Conv2d(channels, hidden, 3, padding=1), *(Residual(hidden) for _ in range(blocks))]
-        super().__init__(*layers, nn.ReLU(), nn.Conv2d(hidden, dim, 1))
+        super().__init__(*layers, nn.ReLU(inplace=True), nn.Conv2d(hidden, dim, 1))
 
 
 class Decoder(nn.Module):
@@ -53,10 +53,10 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = [
             nn.Conv2d(dim, hidden, 3, padding=1),
             *(Residual(hidden) for _ in range(blocks)),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
         for before, after in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(before, after, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers)
         last = widths[-1] if widths else hidden
 
