@@ -15,8 +15,10 @@ from gentool.runs.folder import RunFolder
 from gentool.runs.source import Source, open_source
 
 
-def export_run(run: Path, out: Path, device: torch.device, *, half: bool, at: str = "last", score: bool = False) -> int:
-    """Write `out` and its card; the size in bytes. half: floating tensors as fp16, where its range holds them."""
+def export_run(
+    run: Path, out: Path, device: torch.device, *, half: bool, at: str = "last"
+) -> tuple[int, dict[str, Any]]:
+    """Write `out`; its size in bytes and its card. half: floating tensors as fp16, where its range holds them."""
     source = open_source(str(run), run.parent, device, at=at)
     tensors = {}
     for name, tensor in source.model.state_dict().items():
@@ -24,14 +26,10 @@ def export_run(run: Path, out: Path, device: torch.device, *, half: bool, at: st
         tensors[name] = tensor.half() if half and fits else tensor
     data = tensor_bytes(tensors, source.meta)
     replace_file(out, data)
-    if score:
-        source = open_source(str(out), run.parent, device)
-    scores = scores_of(source, device) if score else {}
-    write_card(out, card(run, source, scores))
-    return len(data)
+    return len(data), card(run, source)
 
 
-def card(run: Path, source: Source, scores: dict[str, str]) -> dict[str, Any]:
+def card(run: Path, source: Source) -> dict[str, Any]:
     """Data set, steps, seconds, device, exact command, scores."""
     meta = RunFolder.open(run).meta
     data, _ = registry().find_dataset(str(source.meta["data"]["name"]))
@@ -47,7 +45,8 @@ def card(run: Path, source: Source, scores: dict[str, str]) -> dict[str, Any]:
         "device": meta.get("device", ""),
         "parameters": sum(p.numel() for p in source.model.parameters()),
         "versions": meta.get("versions", {}),
-        "scores": scores,
+        "scores": {},
+        "protocols": {},
     }
 
 
@@ -67,19 +66,6 @@ def command(argv: list[str]) -> str:
         ):
             words.append(word)
     return "gentool " + " ".join(words)
-
-
-def scores_of(source: Source, device: torch.device) -> dict[str, str]:
-    """The model's own evaluators, as a card and the README show them."""
-    from gentool.scoring import Scorer, choose
-
-    scorer = Scorer(source, device)
-    found: dict[str, str] = {}
-    for spec in choose(source, ()):
-        report = scorer.run(spec, {})
-        for scalar in report.scalars:
-            found[scalar.name] = f"{scalar.value:.4g} {scalar.unit}".strip()
-    return found
 
 
 def write_card(weights: Path, content: dict[str, Any]) -> None:
