@@ -8,8 +8,10 @@ weights stay in the second-level cache. Of all programs, none waits for another.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +23,7 @@ from gentool.kernels import Case, Machine, jit, kernel
 
 from . import PixelCNNConfig, field
 from .painter import Painter, chances_of
+from .wavefront import Wavefront
 from .weights import HeadWeights, LayerWeights, Weights, plain
 
 if TYPE_CHECKING:
@@ -90,8 +93,13 @@ def unflatten(flat: list[Tensor], shape: Shape) -> Weights:
     return Weights(layers, heads, some(flat[1]), flat[0])
 
 
-def paint_reference(
-    chances: Tensor, flat: list[Tensor], shape: list[int], known: Tensor | None, labels: Tensor | None, temperature: float
+def raster(
+    chances: Tensor,
+    flat: list[Tensor],
+    shape: list[int],
+    known: Tensor | None,
+    labels: Tensor | None,
+    temperature: float,
 ) -> Tensor:
     """chances and known (H, W, n, C), labels (n,) -> levels, int64 (n, C, H, W). Pixel after pixel, in plain torch.
 
@@ -137,6 +145,27 @@ def paint_reference(
     return painter.grid.permute(2, 3, 0, 1).contiguous()
 
 
+def plain_paint(
+    chances: Tensor,
+    flat: list[Tensor],
+    shape: list[int],
+    known: Tensor | None,
+    labels: Tensor | None,
+    temperature: float,
+) -> Tensor:
+    """`raster`, or the cached wavefront where the receptive field leaves a diagonal more than one pixel."""
+    facts = Shape(*shape)
+    if field.slope(facts.config()) >= chances.shape[1]:
+        return raster(chances, flat, shape, known, labels, temperature)
+    weights = unflatten(flat, facts)
+    painter = Painter(weights, chances, temperature, known)
+    config = dataclasses.replace(facts.config(), channels=weights.layers[0].out.shape[1])
+    net: Any = SimpleNamespace(config=config, channels=chances.shape[3])
+    for _ in Wavefront(net, weights, painter, labels).paint():
+        pass
+    return painter.grid.permute(2, 3, 0, 1).contiguous()
+
+
 # -- Triton -------------------------------------------------------------------------------------------------------
 
 
@@ -144,6 +173,22 @@ def paint_reference(
 def _gate(a, b):  # type: ignore[no-untyped-def]
     """tanh(a) sigmoid(b)"""
     return (2 * tl.sigmoid(2 * a) - 1) * tl.sigmoid(b)
+
+
+@jit
+def _high(x):  # type: ignore[no-untyped-def]
+    """x cut to the 10-bit mantissa that tensor cores read of a float32; the rest, x - _high(x), is exact."""
+    return (x.to(tl.int32, bitcast=True) & ~0x1FFF).to(tl.float32, bitcast=True)
+
+
+@jit
+def _dot(x, w, made):  # type: ignore[no-untyped-def]
+    """made + x @ w with float32's accuracy, by three tf32 products. Half the instructions of "tf32x3", which minds
+    infinities."""
+    x_high, w_high = _high(x), _high(w)
+    made = tl.dot(x - x_high, w_high, made, input_precision="tf32")
+    made = tl.dot(x_high, w - w_high, made, input_precision="tf32")
+    return tl.dot(x_high, w_high, made, input_precision="tf32")
 
 
 @jit
@@ -174,16 +219,22 @@ def _window(  # type: ignore[no-untyped-def]
             place = kk // ROW * (row_stride - ROW) + kk
             x = tl.load(x_ptr + start[:, None] + place[None, :], mask=active[:, None] & (kk < K)[None, :], other=0.0)
         w = w_ptr + (j + k)[:, None] * (2 * P) + n[None, :]
-        a = tl.dot(x, tl.load(w).to(tl.float32), a, input_precision="tf32x3")
-        b = tl.dot(x, tl.load(w + P).to(tl.float32), b, input_precision="tf32x3")
+        a = _dot(x, tl.load(w).to(tl.float32), a)
+        b = _dot(x, tl.load(w + P).to(tl.float32), b)
     return a, b
 
 
 @jit
-def _square(x, w_ptr, STRIDE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):  # type: ignore[no-untyped-def]
-    """x @ w for x in registers: w (ROWS, COLUMNS) with rows STRIDE apart."""
-    w = tl.load(w_ptr + tl.arange(0, ROWS)[:, None] * STRIDE + tl.arange(0, COLUMNS)[None, :]).to(tl.float32)
-    return tl.dot(x, w, input_precision="tf32x3")
+def _product(  # type: ignore[no-untyped-def]
+    made, x_ptr, start, w_ptr, K: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """made + x @ w, for K numbers of x from `start` for each pixel, and w (K, N)."""
+    k, n = tl.arange(0, BLOCK), tl.arange(0, N)
+    for j in tl.range(0, K, BLOCK, num_stages=3):
+        x = tl.load(x_ptr + tl.multiple_of(start, 16)[:, None] + (j + k)[None, :])
+        w = tl.load(w_ptr + (j + k)[:, None] * N + n[None, :]).to(tl.float32)
+        made = _dot(x, w, made)
+    return made
 
 
 @jit
@@ -202,14 +253,6 @@ def _bias(  # type: ignore[no-untyped-def]
 
 
 @jit
-def _give(a, b, ga, gb, w_ptr, P: tl.constexpr):  # type: ignore[no-untyped-def]
-    """(ga, gb) + [a, b] @ w: what the vertical stack gives to the horizontal one; w (2P, 2P)."""
-    ga += _square(a, w_ptr, 2 * P, P, P) + _square(b, w_ptr + 2 * P * P, 2 * P, P, P)
-    gb += _square(a, w_ptr + P, 2 * P, P, P) + _square(b, w_ptr + 2 * P * P + P, 2 * P, P, P)
-    return ga, gb
-
-
-@jit
 def _keep(ptr, start, active, x, P: tl.constexpr):  # type: ignore[no-untyped-def]
     """Store x (TILE, P) at `start` of each pixel."""
     tl.store(ptr + start[:, None] + tl.arange(0, P)[None, :], x, mask=active[:, None])
@@ -223,7 +266,7 @@ def _fetch(ptr, start, active, P: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @jit
 def _paint_kernel(  # type: ignore[no-untyped-def]
-    chances_ptr, known_ptr, labels_ptr, grid_ptr, x_ptr, v_ptr, h_ptr, ahead_ptr, hidden_ptr,
+    chances_ptr, known_ptr, labels_ptr, grid_ptr, x_ptr, v_ptr, h_ptr, ahead_ptr, desk_ptr,
     first_v_ptr, first_h_ptr, w_v_ptr, w_own_ptr, w_h_ptr, w_give_ptr, w_out_ptr, bias_ptr, out_bias_ptr,
     label_ptr, place_ptr, w_hidden_ptr, hidden_bias_ptr, table_ptr, w_logits_ptr, logits_bias_ptr, values_ptr,
     n, each, temperature,
@@ -232,7 +275,12 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
     S: tl.constexpr, FIRST: tl.constexpr, REACH: tl.constexpr, CONE: tl.constexpr, SLOTS: tl.constexpr,
     KNOWN: tl.constexpr, PLACE: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Program i paints pictures i * each ... of n, each on SLOTS rows of its tile."""
+    """Program i paints pictures i * each ... of n, each on SLOTS rows of its tile.
+
+    What one thread stores and another loads has a barrier between. In a layer: after the vertical window (v and `desk_ab`
+    are there), before ga and gb come back from where they ran ahead, and after the gate (`desk_y`). The next layer reads v
+    at once and h after its own first barrier. Each desk is written again only after the barrier that follows its readers.
+    """
     M: tl.constexpr = FIRST if FIRST > REACH else REACH  # margin of the planes
     WIDE: tl.constexpr = W + 2 * M
     CELLS: tl.constexpr = (H + M) * WIDE
@@ -251,6 +299,9 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
     x_image = image * (CELLS * IN)
     plane = image * ((LAYERS - 1) * CELLS * P)
     features = tl.arange(0, E2)
+    desk = (tl.program_id(0) * TILE + tile) * (4 * P + Q)  # of each pixel: ab (2P), y (P), context (P), hidden (Q)
+    desk_ab, desk_y, desk_context, desk_u = desk, desk + 2 * P, desk + 3 * P, desk + 4 * P
+    always = tile >= 0
     steps = W + S * (H - 1) + LAG * (LAYERS - 1)
     for step in range(0, steps):
         t = step - LAG * (LAYERS - 1)
@@ -264,9 +315,12 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
                        FIRST * (2 * FIRST + 1) * IN, (2 * FIRST + 1) * IN, P, BLOCK, False)  # fmt: skip
         ga = _bias(bias_ptr, label_ptr, place_ptr, 0, 2, who, r * W + c, active, P, CLASSES, PLACE)
         gb = _bias(bias_ptr, label_ptr, place_ptr, 0, 3, who, r * W + c, active, P, CLASSES, PLACE)
-        ga, gb = _give(a, b, ga, gb, w_give_ptr, P)
         if LAYERS > 1:
             _keep(v_ptr, plane + ((r + M) * WIDE + c + M) * P, active, _gate(a, b), P)
+        _keep(desk_ptr, desk_ab, always, a, P)
+        _keep(desk_ptr, desk_ab + P, always, b, P)
+        tl.debug_barrier()
+        ga, gb = _window(ga, gb, desk_ptr, desk_ab, always, w_give_ptr, 2 * P, 2 * P, 2 * P, P, BLOCK, True)
         if LAG > 0:
             given = (((image * LAYERS) * H + r) * W + c) * (2 * P)
             _keep(ahead_ptr, given, active, ga, P)
@@ -278,12 +332,14 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
         own = (r + M) * WIDE + c + M  # the cell of each pixel
         a, b = _window(ga, gb, x_ptr, x_image + (own - FIRST) * IN, active, first_h_ptr, FIRST * IN,
                        FIRST * IN, FIRST * IN, P, BLOCK, False)  # fmt: skip
-        h = _square(_gate(a, b), w_out_ptr, P, P, P) + tl.load(out_bias_ptr + tl.arange(0, P))[None, :]
+        _keep(desk_ptr, desk_y, always, _gate(a, b), P)
+        tl.debug_barrier()
+        h = tl.load(out_bias_ptr + tl.arange(0, P))[None, :] + tl.zeros((TILE, P), tl.float32)
+        h = _product(h, desk_ptr, desk_y, w_out_ptr, P, P, BLOCK)
         if LAYERS > 1:
             _keep(h_ptr, plane + own * P, active, h, P)
 
         for i in range(1, LAYERS):
-            tl.debug_barrier()
             layer = plane + (i - 1) * (CELLS * P)
             r_v, c_v, active_v = _diagonal(t + LAG * (LAYERS - 1 - i), slot, here, S, H, W)
             own_v = (r_v + M) * WIDE + c_v + M
@@ -297,8 +353,12 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
                                P, P, P, BLOCK, True)  # fmt: skip
             ga = _bias(bias_ptr, label_ptr, place_ptr, i, 2, who, own_v, active_v, P, CLASSES, False)
             gb = _bias(bias_ptr, label_ptr, place_ptr, i, 3, who, own_v, active_v, P, CLASSES, False)
-            ga, gb = _give(a, b, ga, gb, w_give_ptr + i * (4 * P * P), P)
             _keep(v_ptr, layer + (CELLS + own_v) * P, active_v & (i < LAYERS - 1), _gate(a, b), P)
+            _keep(desk_ptr, desk_ab, always, a, P)
+            _keep(desk_ptr, desk_ab + P, always, b, P)
+            tl.debug_barrier()
+            ga, gb = _window(ga, gb, desk_ptr, desk_ab, always, w_give_ptr + i * (4 * P * P), 2 * P,
+                             2 * P, 2 * P, P, BLOCK, True)  # fmt: skip
             if LAG > 0:
                 given = (((image * LAYERS + i) * H + r_v) * W + c_v) * (2 * P)
                 _keep(ahead_ptr, given, active_v, ga, P)
@@ -309,17 +369,20 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
             taps: tl.constexpr = (REACH + 1) * P
             a, b = _window(ga, gb, h_ptr, layer + (own - REACH) * P, active, w_h_ptr + (i - 1) * (taps * 2 * P), taps,
                            taps, taps, P, BLOCK, True)  # fmt: skip
-            out = _square(_gate(a, b), w_out_ptr + i * (P * P), P, P, P)
-            h += out + tl.load(out_bias_ptr + i * P + tl.arange(0, P))[None, :]
+            _keep(desk_ptr, desk_y, always, _gate(a, b), P)
+            tl.debug_barrier()
+            h += tl.load(out_bias_ptr + i * P + tl.arange(0, P))[None, :]
+            h = _product(h, desk_ptr, desk_y, w_out_ptr + i * (P * P), P, P, BLOCK)
             _keep(h_ptr, layer + (CELLS + own) * P, active & (i < LAYERS - 1), h, P)
 
         # the head: each channel given those before it
-        context = tl.maximum(h, 0.0)
+        _keep(desk_ptr, desk_context, always, tl.maximum(h, 0.0), P)
+        tl.debug_barrier()
         q = tl.arange(0, Q)
         k = tl.arange(0, K)
         for channel in tl.static_range(0, C):
-            u = _square(context, w_hidden_ptr + channel * (P * Q), Q, P, Q)
-            u += tl.load(hidden_bias_ptr + channel * Q + q)[None, :]
+            u = tl.load(hidden_bias_ptr + channel * Q + q)[None, :] + tl.zeros((TILE, Q), tl.float32)
+            u = _product(u, desk_ptr, desk_context, w_hidden_ptr + channel * (P * Q), P, Q, BLOCK)
             for lower in tl.static_range(0, channel):
                 drawn = tl.load(grid_ptr + ((image * C + lower) * H + r) * W + c, mask=active, other=0).to(tl.int32)
                 u += tl.load(table_ptr + ((channel * C + lower) * LEVELS + drawn)[:, None] * Q + q[None, :])
@@ -330,14 +393,10 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
                 odds = tl.sum(u * w[None, :], 1) + tl.load(logits_bias_ptr + channel * K)
                 level = (odds >= chance).to(tl.int32)
             else:
-                tl.store(hidden_ptr + (tl.program_id(0) * TILE + tile)[:, None] * Q + q[None, :], u)
+                _keep(desk_ptr, desk_u, always, u, Q)
                 tl.debug_barrier()
                 logits = tl.load(logits_bias_ptr + channel * K + k)[None, :] + tl.zeros((TILE, K), tl.float32)
-                for j in tl.range(0, Q, 16, num_stages=2):
-                    part = tl.arange(0, 16)
-                    u_part = tl.load(hidden_ptr + (tl.program_id(0) * TILE + tile)[:, None] * Q + (j + part)[None, :])
-                    w = tl.load(w_logits_ptr + (channel * Q + j + part)[:, None] * K + k[None, :]).to(tl.float32)
-                    logits = tl.dot(u_part, w, logits, input_precision="tf32x3")
+                logits = _product(logits, desk_ptr, desk_u, w_logits_ptr + channel * (Q * K), Q, K, 16)
                 logits = logits / temperature
                 cumulative = tl.cumsum(tl.exp(logits - tl.max(logits, 1)[:, None]), 1)
                 below = (cumulative <= (chance * tl.max(cumulative, 1))[:, None]) & (k < LEVELS)[None, :]
@@ -465,7 +524,7 @@ def _paint_case(
         model = PixelCNN(made, DataInfo(image=size, levels=levels)).to(device, dtype)
         uniform = torch.rand(n, size[0], *size[1:], device=device)
         chances = chances_of(uniform, levels, 1.0, dtype)
-        return chances, flatten(plain(model)), _shape(made), None, None, 1.0
+        return chances, flatten(plain(model)), shape_of(made), None, None, 1.0
 
     p, layers, reach = config["channels"], config["layers"], config.get("kernel", 3) // 2
     rows = reach + (config.get("field", "full") == "full")
@@ -481,18 +540,18 @@ def _paint_elements(chances: Tensor, flat: list[Tensor], shape: list[int], *_: A
     return config["TILE"] * config["BLOCK"] * 2 * config["P"]
 
 
-def _shape(config: PixelCNNConfig) -> list[int]:
+def shape_of(config: PixelCNNConfig) -> list[int]:
     return [config.layers, config.first_kernel, config.kernel, int(config.field == "cone")]
 
 
 def paint_agrees(args: tuple[Any, ...], out: Tensor) -> str:
-    """"" if the pictures are those of the cached wavefront in float64.
+    """ "" if the pictures are those of the cached wavefront in float64.
 
     One pixel in ten thousand may fall on the other side of its threshold, and takes its picture's rest along: so whole
     pictures are counted.
     """
     chances, flat, shape, known, labels, temperature = args
-    exact = paint_reference(chances.double(), [w.double() for w in flat], shape, known, labels, temperature)
+    exact = raster(chances.double(), [w.double() for w in flat], shape, known, labels, temperature)
     same = float((exact == out).flatten(1).all(1).float().mean())
     return "" if same > 0.8 else f"only {same:.0%} of the pictures are those of float64"
 
@@ -500,24 +559,28 @@ def paint_agrees(args: tuple[Any, ...], out: Tensor) -> str:
 @kernel(
     "gentool_autoregressive::paint"
     "(Tensor chances, Tensor[] weights, int[] shape, Tensor? known, Tensor? labels, float temperature) -> Tensor",
-    reference=paint_reference,
+    reference=plain_paint,
     fake=_paint_fake,
+    rivals={"raster": raster},
     agree=paint_agrees,
     opt_in="unmeasured on a GPU: GENTOOL_KERNELS=triton takes it",
     note="a whole sampling run in one launch; not yet timed on a GPU",
     cases=[
-        _paint_case("digits", (1, 8, 8), 2, 16, 9.0, channels=32, layers=8),
-        _paint_case("mnist, cone", (1, 28, 28), 2, 16, 9.0, channels=64, layers=12, field="cone"),
-        _paint_case("mnist, full", (1, 28, 28), 2, 16, 9.0, channels=64, layers=8),
-        _paint_case("grey, cone", (1, 28, 28), 256, 16, 9.0, channels=64, layers=12, field="cone"),
-        _paint_case("cifar10", (3, 32, 32), 256, 16, 9.0, channels=128, layers=12, field="cone"),
-        _paint_case("codes", (1, 7, 7), 512, 16, 9.0, channels=64, layers=8, hidden=128, embed=32),
         _paint_case("odd sizes", (2, 9, 11), 5, 3, 9.0, channels=20, layers=3, hidden=24, first_kernel=5),
+        _paint_case("digits", (1, 8, 8), 2, 16, 9.0, channels=32, layers=8),
+        _paint_case("mnist", (1, 28, 28), 2, 16, 9.0, channels=64, layers=12, field="cone"),
+        _paint_case("codes", (1, 7, 7), 512, 16, 9.0, channels=64, layers=8, hidden=128, embed=32),
+        _paint_case("cifar10", (3, 32, 32), 256, 16, 9.0, channels=128, layers=12, field="cone"),
     ],
     machine=Machine(elements=_paint_elements, kernel="_paint_kernel", tensor_cores=True, marker="HMMA"),
 )
 def paint(
-    chances: Tensor, flat: list[Tensor], shape: list[int], known: Tensor | None, labels: Tensor | None, temperature: float
+    chances: Tensor,
+    flat: list[Tensor],
+    shape: list[int],
+    known: Tensor | None,
+    labels: Tensor | None,
+    temperature: float,
 ) -> Tensor:
     """Launch: as many programs as there are pictures, or as few as fill the GPU."""
     facts = Shape(*shape)
@@ -538,12 +601,12 @@ def paint(
     x = torch.zeros(n * cells * channels * planes, **room)
     v, h = (torch.zeros(max(1, n * (facts.layers - 1) * cells * wide), **room) for _ in range(2))
     ahead = torch.empty(1 if facts.cone else n * facts.layers * height * width * 2 * wide, **room)
-    hidden = torch.empty(programs * TILE * q, **room)
+    desk = torch.empty(programs * TILE * (4 * wide + q), **room)
     grid = _paint_fake(chances)
     conditional = labels is not None and weights.layers[0].label is not None
     _paint_kernel[(programs,)](
         chances.contiguous(), grid if known is None else known.contiguous(), labels if conditional else grid, grid,
-        x, v, h, ahead, hidden, *packed.values(), n, each, temperature,
+        x, v, h, ahead, desk, *packed.values(), n, each, temperature,
         H=height, W=width, C=channels, E=planes, E2=1 << (planes - 1).bit_length(), Q=q,
         LEVELS=len(weights.values), K=packed["w_logits"].shape[-1], LAYERS=facts.layers,
         CLASSES=packed["label"].shape[1] if conditional else 0, FIRST=first, REACH=reach, CONE=bool(facts.cone),
@@ -562,7 +625,7 @@ def one_launch(
 ) -> Iterator[Partial | Samples]:
     """The pictures of `ancestral` and `wavefront`, painted by one launch for as many of them as memory allows."""
     labels = model.given(labels)
-    shape = _shape(model.config)
+    shape = shape_of(model.config)
     p, (height, width) = model.config.channels, (model.height, model.width)
     weights = plain(model)
     why = unfit(Shape(*shape), p, model.channels, weights.values.shape[1], width)

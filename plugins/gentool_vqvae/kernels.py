@@ -17,7 +17,7 @@ from gentool.kernels import Case, Machine, jit, kernel, no_kernel
 if TYPE_CHECKING:
     import triton.language as tl
 
-CHUNK = 512 << 10  # scores made at once: 2 MiB of float32 stay in a core's cache
+CHUNK = 128 << 10  # scores made at once: 512 KiB of float32 stay in a core's cache
 GROUP = 32  # scores whose minimum is taken at once
 WIDEST = 256  # dimensions up to which the Triton launch holds a row tile on chip
 
@@ -46,7 +46,7 @@ def nearest_index(z: Tensor, codebook: Tensor, chunk: int = CHUNK) -> Tensor:
     """
     z, codebook = z.detach().float(), codebook.detach().float()
     half, transposed = codebook.square().sum(1).mul_(0.5), codebook.t()
-    rows = max(1, chunk // len(codebook)) if z.device.type == "cpu" else max(1, 64 * chunk // len(codebook))
+    rows = max(1, chunk // len(codebook)) if z.device.type == "cpu" else max(1, 256 * chunk // len(codebook))
     with torch.autocast(z.device.type, enabled=False):
         parts = [_argmin_rows(torch.addmm(half, part, transposed, alpha=-1)) for part in torch.split(z, rows)]
     return torch.cat(parts)

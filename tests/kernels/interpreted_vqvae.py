@@ -28,7 +28,9 @@ def test_runs_the_launch():
 
 
 # Three tiles of codes and a ragged one, two row tiles and a ragged one, at every configuration.
-@pytest.mark.parametrize(("n", "d", "codes"), [(300, 50, 230), (257, 16, 193), (130, 100, 97), (70, 200, 97), (3, 1, 2)])
+@pytest.mark.parametrize(
+    ("n", "d", "codes"), [(300, 50, 230), (257, 16, 193), (130, 100, 97), (70, 200, 97), (3, 1, 2)]
+)
 def test_float64_agrees(n, d, codes):
     assert codes > 3 * nearest_config(d)["BLOCK_K"] or d == 1
     z, codebook = arguments(n, d, codes)

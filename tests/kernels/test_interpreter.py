@@ -12,10 +12,12 @@ import pytest
 from gentool.kernels import has_triton
 
 HERE = Path(__file__).parent
-pytestmark = pytest.mark.skipif(not has_triton(), reason="Triton is not installed (pip install 'gentool[test]' on Linux)")
+pytestmark = pytest.mark.skipif(
+    not has_triton(), reason="Triton is not installed (pip install 'gentool[test]' on Linux)"
+)
 
 
-@pytest.mark.parametrize("file", ["interpreted_vqvae.py"])
+@pytest.mark.parametrize("file", ["interpreted_vqvae.py", "interpreted_autoregressive.py"])
 def test_interpreted(file):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", str(HERE / file)],
