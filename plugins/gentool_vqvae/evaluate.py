@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -18,7 +18,7 @@ class CodebookUsage:
     def __init__(self, config: Any, context: Context):
         self.context = context
         self.model: Any = context.model
-        self.counts = torch.zeros(self.model.codes, dtype=torch.int64)
+        self.counts = torch.zeros(cast(int, context.model.codes), dtype=torch.int64)
         self.pictures = 0
 
     @torch.no_grad()
@@ -36,7 +36,8 @@ class CodebookUsage:
         counts, codes = self.counts, self.model.codes
         n = int(counts.sum())
         used = int((counts > 0).sum())
-        falling = counts.sort(descending=True).values.double() / max(1, n)
+        share = counts.double() / max(1, n)
+        falling, order = share.sort(descending=True, stable=True)
         entropy = math.log2(float(perplexity(counts.double()))) if n else 0.0
         return Report(
             name="codebook",
@@ -50,11 +51,17 @@ class CodebookUsage:
                 f"{self.context.dataset} {self.context.split}, {self.pictures} pictures, {n} codes; "
                 "a code is dead when no picture has it"
             ),
-            curves=[Curve("share of the codes drawn", list(range(1, codes + 1)), falling.tolist())],
-            axes=("code, the most used first", "share"),
+            curves=[
+                Curve("by index", list(range(codes)), share.tolist()),
+                Curve("the most used first", list(range(codes)), falling.tolist()),
+            ],
+            axes=("code", "share of all codes"),
             log_y=True,
-            pictures=[Picture("usage of the codes, white the most used", self._map(), 1)],
-            table=[{"code": k, "count": int(c)} for k, c in enumerate(counts)],
+            pictures=[Picture("usage map", self._map(), 1)],
+            table=[
+                {"most used": int(k), "count": int(counts[k]), "share %": round(100 * float(share[k]), 2)}
+                for k in order[:8]
+            ],
         )
 
     def _map(self) -> torch.Tensor:
