@@ -18,7 +18,7 @@ VERBS = {
     "eval": ("eval", "Score a trained model: gentool eval vae --elbo --fid"),
     "viz": ("viz", "Look at a trained model: gentool viz vae --interpolate"),
     "runs": ("runs", "List, show, compare, remove and export runs"),
-    "list": ("list", "What there is: models, losses, samplers, evaluators, data sets, plugins"),
+    "list": ("listing", "What there is: models, losses, samplers, evaluators, data sets, plugins"),
     "info": ("info", "Everything about one name"),
     "config": ("config", "Print a model's config as a commented TOML file"),
     "data": ("data", "List, check, preview and fetch data sets"),

@@ -49,7 +49,18 @@ def _versions() -> dict[str, str]:
     import importlib.metadata as metadata
 
     found = {"gentool": metadata.version("gentool"), "python": platform.python_version()}
-    for name in ("torch", "triton", "safetensors", "numpy", "pydantic", "typer", "textual", "rich", "Pillow", "scikit-learn"):
+    for name in (
+        "torch",
+        "triton",
+        "safetensors",
+        "numpy",
+        "pydantic",
+        "typer",
+        "textual",
+        "rich",
+        "Pillow",
+        "scikit-learn",
+    ):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

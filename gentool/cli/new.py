@@ -33,7 +33,9 @@ def new() -> None:
 @app.command()
 def plugin(
     name: Annotated[str, typer.Argument(help="Its model's name: lower-case words joined by '-'.")],
-    folder: Annotated[str | None, typer.Option("--out", help="Where; default ./gentool-NAME.", metavar="FOLDER")] = None,
+    folder: Annotated[
+        str | None, typer.Option("--out", help="Where; default ./gentool-NAME.", metavar="FOLDER")
+    ] = None,
     quiet: QuietOption = False,
 ) -> int:
     """Write a small package with a model, loss, sampler, evaluator, kernel and tests, which installs and trains as it is."""

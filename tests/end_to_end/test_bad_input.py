@@ -197,7 +197,7 @@ CALLS: list[tuple[str, str]] = [
     ("sample noinfo.safetensors", "noinfo.safetensors"),
     ("sample vae --at 77", "no checkpoint of step 77"),
     ("sample vae --at worst", "last, best or a step"),
-    ("sample vae --checkpoint nope", "nope"),
+    ("sample vae --checkpoint nope", "o checkpoint"),
     ("sample vae --class 3", "trained without classes"),
     ("resume nobody", "There is no run"),
     ("resume 2026-01-01_damaged-toml_0000", "not valid TOML"),
