@@ -77,10 +77,11 @@ class ClassGridConfig(GeneratorConfig):
 class VanishingGradientConfig:
     """Settings of `vanishing-gradient`."""
 
-    steps: int = option(400, "discriminator steps with the generator fixed", ge=1, le=100_000)
+    generator: Literal["early", "trained"] = option("early", "G as at the start of training, or as it is now")
+    steps: int = option(300, "discriminator steps with the generator fixed", ge=1, le=100_000)
     points: int = option(25, "how often both gradients are measured, densest at the start", ge=2, le=1000)
     batch_size: int = option(64, "pictures a step, and latent vectors the gradients are measured on", ge=1, le=10_000)
-    examples: int = option(4096, "training examples the discriminator sees", ge=1, le=1_000_000)
+    examples: int = option(2048, "training examples and latent vectors the discriminator sees", ge=1, le=1_000_000)
     lr: float = option(1e-3, "the new discriminator's learning rate", gt=0, le=1)
 
 
@@ -98,7 +99,7 @@ GAN = ModelSpec(
     output=Output.IMAGE,
     loss="non-saturating",
     sampler="generator",
-    evaluators=(),
+    evaluators=("fid", "precision-recall"),
     dataset="digits",
     offers=("adversarial", "decode"),
     paper="Goodfellow et al. 2014, arXiv:1406.2661",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gentool import Batch, Context, Curve, Report, Samples, Scalar, UsageError
+from gentool import Batch, Context, Curve, Report, Samples, Scalar, Step, UsageError
+from gentool.randomness import derive_seed, seed_default_generator
 
 if TYPE_CHECKING:
     from gentool_gan import VanishingGradientConfig
@@ -18,16 +19,10 @@ MINIMAX = "minimax: log(1 - D(G(z)))"
 NON_SATURATING = "non-saturating: -log D(G(z))"
 
 
-def start_anew(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw every parameter again: weights with variance 2 / fan-in, gains 1, biases 0."""
-    for name, parameter in module.named_parameters():
-        with torch.no_grad():
-            if parameter.dim() > 1:
-                parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=generator)
-            elif name.endswith("weight"):
-                parameter.fill_(1)
-            else:
-                parameter.zero_()
+def fresh(model: Any, step: Step) -> Any:
+    """Another model of the same config, with weights as at the start of training, on the same device."""
+    seed_default_generator(derive_seed(step.seed, step.stream, "weights"), torch.device("cpu"))
+    return type(model)(model.config, model.info).to(step.device)
 
 
 def generator_gradients(d_fake: Tensor, parameters: list[nn.Parameter]) -> tuple[float, float]:
@@ -46,10 +41,12 @@ def moments(steps: int, points: int) -> list[int]:
 
 
 class VanishingGradient:
-    """Arjovsky and Bottou 2017, figure 2: keep G as it is, train a new D on it, and watch both generator losses.
+    """Arjovsky and Bottou 2017, figure 2: keep G as it is, train a new D against it, and watch both generator losses.
 
     While D nears its optimum, the gradient of E log(1 - D(G(z))) falls towards zero, that of -E log D(G(z)) does not.
-    The model is left untouched.
+    By default G is as at the start of training, where "D can reject samples with high confidence" (Goodfellow et al.
+    2014, section 3). A trained G takes D longer to see through: more steps, or fewer examples, which D then learns by
+    heart. The model is left untouched.
     """
 
     def __init__(self, config: VanishingGradientConfig, context: Context):
@@ -71,75 +68,78 @@ class VanishingGradient:
         return Batch(images=images, labels=torch.cat(labels) if labels else None)
 
     def compute(self) -> Report:
-        config, step = self.config, self.context.step
-        model: Any = self.context.model
-        conditional = getattr(model, "conditional", False)
-        data = self.data()
+        """Both gradients at about config.points moments of D's training, as curves and as a table."""
+        data, model = self.data(), self.context.model
+        new: Any = fresh(model, self.context.step)
+        old: Any = copy.deepcopy(model).requires_grad_(True)
+        generator = (new if self.config.generator == "early" else old).generator.eval()
+        with torch.enable_grad():
+            return self.report(self.watch(generator, new.discriminator.train(), data), len(data))
+
+    def watch(self, generator: Any, discriminator: Any, data: Batch) -> list[dict[str, float]]:
+        """Train D on the examples and as many pictures of the fixed G; one row for each moment measured."""
+        config, step, size = self.config, self.context.step, self.config.batch_size
         assert data.images is not None
-        generator = copy.deepcopy(model.generator).eval().requires_grad_(True)
-        discriminator = copy.deepcopy(model.discriminator).train().requires_grad_(True)
-        start_anew(discriminator, step.generator("discriminator"))
+        model: Any = self.context.model
+        images, labels = data.images, data.labels if getattr(model, "conditional", False) else None
+        z = step.noise(len(data), model.latent, purpose="latent")
+
+        def draw(index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+            return images[index], z[index], None if labels is None else labels[index]
+
         theta_g, theta_d = list(generator.parameters()), list(discriminator.parameters())
         optimiser = torch.optim.Adam(theta_d, lr=config.lr, betas=(0.5, 0.999))
-        probe_z = step.noise(config.batch_size, model.latent, purpose="probe")
+        probe_x, probe_z, probe_y = draw(step.integers(len(data), size, purpose="probe"))
         at = moments(config.steps, config.points)
-        probe_y = draw(data, step.integers(len(data), config.batch_size, purpose="probe"), conditional)[1]
-        rows: list[dict[str, object]] = []
-        norms: list[tuple[float, float]] = []
+        rows = []
         for t in range(config.steps + 1):
-            x, y = draw(data, step.at(t).integers(len(data), config.batch_size, purpose="examples"), conditional)
-            with torch.enable_grad():
-                if t in at:
-                    discriminator.eval()
-                    d_fake = discriminator(generator(probe_z, probe_y), probe_y)
-                    norms.append(generator_gradients(d_fake, theta_g))
-                    with torch.no_grad():
-                        right = (discriminator(x, y) > 0).float().mean() / 2 + (d_fake < 0).float().mean() / 2
-                    discriminator.train()
-                    rows.append(
-                        {
-                            "D steps": t,
-                            "minimax": norms[-1][0],
-                            "non-saturating": norms[-1][1],
-                            "mean D(G(z))": float(d_fake.detach().sigmoid().mean()),
-                            "D is right": float(right),
-                        }
-                    )
-                if t == config.steps:
-                    break
+            if t in at:
+                discriminator.eval()
+                d_fake = discriminator(generator(probe_z, probe_y), probe_y)
+                minimax, non_saturating = generator_gradients(d_fake, theta_g)
                 with torch.no_grad():
-                    fake = generator(step.at(t).noise(config.batch_size, model.latent, purpose="fake"), y)
+                    right = (discriminator(probe_x, probe_y) > 0).float().mean() + (d_fake < 0).float().mean()
+                discriminator.train()
+                rows.append(
+                    {
+                        "D steps": t,
+                        "minimax": minimax,
+                        "non-saturating": non_saturating,
+                        "mean D(G(z))": float(d_fake.detach().sigmoid().mean()),
+                        "D is right": float(right) / 2,
+                    }
+                )
+            if t < config.steps:
+                x, some_z, y = draw(step.at(t).integers(len(data), size, purpose="examples"))
+                with torch.no_grad():
+                    fake = generator(some_z, y)
                 loss = softplus(-discriminator(x, y)).mean() + softplus(discriminator(fake, y)).mean()
                 loss.backward(inputs=theta_d)  # type: ignore[no-untyped-call]
-            optimiser.step()
-            optimiser.zero_grad()
-        x_axis = [float(t) for t in at]
-        (first, first_ns), (last, last_ns) = norms[0], norms[-1]
-        tiny = torch.finfo(torch.float32).tiny
+                optimiser.step()
+                optimiser.zero_grad()
+        return rows
+
+    def report(self, rows: list[dict[str, float]], examples: int) -> Report:
+        """The rows as a log plot of both norms over D's steps."""
+        config = self.config
+        tiny = torch.finfo(torch.float32).tiny  # a logarithm has to be taken of it
+        minimax, non_saturating = ([max(row[key], tiny) for row in rows] for key in ("minimax", "non-saturating"))
+        steps = [row["D steps"] for row in rows]
         return Report(
             name="vanishing-gradient",
             scalars=[
-                Scalar("minimax: gradient norm at the end / at the start", last / max(first, tiny)),
-                Scalar("non-saturating: gradient norm at the end / at the start", last_ns / max(first_ns, tiny)),
-                Scalar("non-saturating / minimax at the end", last_ns / max(last, tiny)),
-                Scalar("how often D is right at the end", float(rows[-1]["D is right"])),  # type: ignore[arg-type]
+                Scalar("minimax, end / start", minimax[-1] / minimax[0]),
+                Scalar("non-saturating, end / start", non_saturating[-1] / non_saturating[0]),
+                Scalar("non-saturating / minimax, end", non_saturating[-1] / minimax[-1]),
+                Scalar("share D gets right, end", rows[-1]["D is right"]),
             ],
             protocol=(
-                f"G fixed, a new D trained for {config.steps} steps (Adam {config.lr:g}, batch {config.batch_size}) on "
-                f"{len(data)} training examples of {self.context.dataset} against fresh G(z); gradient norm over all "
-                f"parameters of G, on {config.batch_size} fixed z"
+                f"norm of the gradient by all parameters of G ({config.generator}) on {config.batch_size} fixed z, while "
+                f"a new D is trained on it for {config.steps} steps (Adam {config.lr:g}, batch {config.batch_size}) with "
+                f"{examples} training examples of {self.context.dataset} and as many z"
             ),
-            curves=[
-                Curve(MINIMAX, x_axis, [max(a, tiny) for a, _ in norms]),
-                Curve(NON_SATURATING, x_axis, [max(b, tiny) for _, b in norms]),
-            ],
+            curves=[Curve(MINIMAX, steps, minimax), Curve(NON_SATURATING, steps, non_saturating)],
             axes=("discriminator steps with G fixed", "norm of G's gradient"),
             log_y=True,
-            table=rows,
+            table=[dict(row) for row in rows],
         )
-
-
-def draw(data: Batch, index: Tensor, conditional: bool) -> tuple[Tensor, Tensor | None]:
-    """The examples at `index`, with labels where the model takes them."""
-    assert data.images is not None
-    return data.images[index], data.labels[index] if conditional and data.labels is not None else None

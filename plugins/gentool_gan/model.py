@@ -82,7 +82,8 @@ class ResidualUp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(self.enlarge(self.norm1(x).relu()))
         h = self.conv2(self.norm2(h).relu())
-        return self.enlarge(self.shortcut(x)) + h
+        total: Tensor = self.enlarge(self.shortcut(x)) + h
+        return total
 
 
 class Generator(nn.Module):
@@ -110,9 +111,9 @@ class Generator(nn.Module):
             self.output = nn.ConvTranspose2d(widths[-1], depth, 4, stride=2, padding=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                # A transposed 4x4 convolution of stride 2 reaches each pixel by 4 of its 16 taps.
-                transposed = isinstance(module, nn.ConvTranspose2d)
-                fan_in = module.in_channels * 4 if transposed else module.weight[0].numel()
+                fan_in = module.weight[0].numel()
+                if isinstance(module, nn.ConvTranspose2d):  # of its 4x4 taps, stride 2 lets 4 reach a pixel
+                    fan_in = module.in_channels * 4
                 nn.init.normal_(module.weight, std=1 / math.sqrt(fan_in))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -177,7 +178,8 @@ class ResidualDown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(x if self.first else F.leaky_relu(x, LEAK))
         h = self.halve(self.conv2(F.leaky_relu(h, LEAK)))
-        return (h + self.shortcut(self.halve(x))) / math.sqrt(2)
+        total: Tensor = h + self.shortcut(self.halve(x))
+        return total / math.sqrt(2)
 
 
 class Discriminator(nn.Module):
