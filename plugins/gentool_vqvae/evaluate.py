@@ -118,6 +118,6 @@ class CodeBits:
             ],
             protocol=(
                 f"{self.context.dataset} {self.context.split}, {n} pictures; upper bound by one grid of codes a "
-                f"picture; p(x|z): {self.model.protocol().partition(',')[0]}; p(z): {self.model.config.prior}"
+                f"picture; p(x|z): {self.model.protocol().partition(';')[0]}; p(z): {self.model.config.prior}"
             ),
         )

@@ -115,9 +115,10 @@ class VQVAE(nn.Module):
 
     def protocol(self) -> str:
         """What the density is over."""
+        given = ", given the class" if self.conditional else ""
         return (
-            f"discretised logistic over {self.info.levels} levels of a pixel, through one grid of codes a picture "
-            "(a bound, not the exact likelihood)"
+            f"discretised logistic over {self.info.levels} levels of a pixel{given}; a bound through one grid of codes "
+            "a picture, not the exact likelihood"
         )
 
 
