@@ -129,9 +129,8 @@ def _show(device: Any, ceilings: Ceilings, figures: list[Figure]) -> None:
             *(Column(way, align="right", priority=1, show=times) for way in ways),
         ],
     )
-    print(
-        "\nof peak: the least time that the bytes and operations allow here, over the time taken; 2.0x: takes twice as long."
-    )
+    print("\nof peak: the least time that bytes and operations allow here, over the time taken")
+    print("2.0x: that way takes twice as long as gentool's")
 
 
 def _rate(flops: float) -> str:

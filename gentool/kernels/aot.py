@@ -135,22 +135,30 @@ def _judge(finding: Finding, code: Code, arch: int) -> None:
 
 def _judge_loop(finding: Finding, code: Code, machine: Machine, case: Case, dtype: Any) -> None:
     """What holds for the launch that does the work: wide loads, tensor cores, and the budget of its inner loop."""
-    import torch
-
     say = finding.problems.append
     if not code.wide_loads():
         say("no 16-byte load from global memory")
     if machine.tensor_cores and not (code.count("HGMMA") or code.count("HMMA")):
         say("no tensor core instruction")
-    loop = code.inner_loop(machine.marker)
-    if not loop:
-        say(f"no loop{f' with {machine.marker}' if machine.marker else ''} was found")
-        return
+    finding.per_element, finding.budget = _per_element(finding, code, machine, case, dtype), case.instructions
+    if not finding.per_element:
+        say("no inner loop was found")
+    elif finding.per_element > finding.budget:
+        say(f"{finding.per_element} instructions an element in the inner loop, the budget is {finding.budget}")
+
+
+def _per_element(finding: Finding, code: Code, machine: Machine, case: Case, dtype: Any) -> float:
+    """Instructions per element of the inner loop (see `Machine`); 0 where there is no loop."""
+    import torch
+
+    if machine.elements is None:
+        loops = code.inner_loops("HGMMA") + code.inner_loops("HMMA")
+        products = sum(i.opcode.startswith(("HGMMA", "HMMA")) for loop in loops for i in loop)
+        return round(sum(map(len, loops)) / products, 2) if products else 0.0
+    loops = code.inner_loops()
     with torch.no_grad():
         treated = machine.elements(*case.make(torch.device("cpu"), dtype))
-    finding.per_element, finding.budget = round(len(loop) * finding.warps * 32 / treated, 2), case.instructions
-    if finding.per_element > finding.budget:
-        say(f"{finding.per_element} instructions an element in the inner loop, the budget is {finding.budget}")
+    return round(len(loops[0]) * finding.warps * 32 / treated, 2) if loops else 0.0
 
 
 def check(arch: int = 90, only: str = "") -> list[Finding]:

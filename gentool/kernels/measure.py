@@ -19,6 +19,7 @@ from torch import Tensor
 from gentool.kernels.ops import Case, Kernel
 
 LEAST, MOST = 3, 200  # repetitions
+PATIENCE = 20.0  # seconds after which one repetition has to do
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,14 @@ def _timer(device: torch.device) -> Callable[[Callable[[], Any]], float]:
         trash = torch.empty(256 << 20, dtype=torch.int8, device=device)
 
         def by_events(call: Callable[[], Any]) -> float:
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            event: Any = torch.cuda.Event
+            begin, end = event(enable_timing=True), event(enable_timing=True)
             trash.zero_()
             begin.record()
             call()
             end.record()
             torch.cuda.synchronize(device)
-            return begin.elapsed_time(end) / 1e3
+            return float(begin.elapsed_time(end)) / 1e3
 
         return by_events
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
@@ -105,14 +107,15 @@ def _timer(device: torch.device) -> Callable[[Callable[[], Any]], float]:
 
 
 def time_ways(ways: Mapping[str, Callable[[], Any]], device: torch.device, seconds: float) -> dict[str, Timing]:
-    """Time each way in turns until all have had about `seconds`, at least 3 times each; one call before does not count."""
+    """Time each way in turns, about `seconds` each and 3 times at least (if short), after a call that does not count."""
     timer = _timer(device)
     for call in ways.values():
         timer(call)
     taken: dict[str, list[float]] = {way: [] for way in ways}
     begin = time.perf_counter()
     while (count := min(map(len, taken.values()), default=MOST)) < MOST:
-        if count >= LEAST and time.perf_counter() - begin > seconds * len(ways):
+        spent = time.perf_counter() - begin
+        if (count >= LEAST and spent > seconds * len(ways)) or (count and spent > PATIENCE):
             break
         for way, call in ways.items():
             taken[way].append(timer(call))
@@ -120,7 +123,7 @@ def time_ways(ways: Mapping[str, Callable[[], Any]], device: torch.device, secon
 
 
 def _summary(values: list[float]) -> Timing:
-    cuts = statistics.quantiles(values, n=5, method="inclusive")
+    cuts = statistics.quantiles(values, n=5, method="inclusive") if len(values) > 1 else values
     return Timing(statistics.median(values), cuts[0], cuts[-1], len(values))
 
 

@@ -52,14 +52,14 @@ class Case:
 class Machine:
     """What the compiled code of a kernel must look like on sm_90 (asserted by `gentool.kernels.aot`).
 
-    `elements(*args)` is how many elements one pass of the inner loop treats in one program. A case's budget is machine
-    instructions per element in that loop, so that a slower loop is noticed without a GPU.
+    A case's budget is machine instructions per element in the inner loop, so that a slower loop is noticed without a GPU.
+    `elements(*args)` is how many elements one pass of that loop (the longest) treats in one program. Without it the
+    element is one tensor-core instruction, and the budget is for all inner loops that have such together.
     """
 
-    elements: Callable[..., int]
     kernel: str  # the name of the Triton function with that loop: an op may start several
+    elements: Callable[..., int] | None = None
     tensor_cores: bool = False
-    marker: str = ""  # an instruction that tells the inner loop from others ("HGMMA"); "" is the longest innermost loop
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16)
 
 

@@ -49,16 +49,16 @@ class Code:
                 found.add((self.labels[target[1]], number))
         return sorted(found)
 
-    def inner_loop(self, marker: str = "") -> tuple[Instruction, ...]:
-        """The longest loop that holds no other and has an instruction of the opcode `marker`; () where there is none."""
-        best: tuple[Instruction, ...] = ()
+    def inner_loops(self, marker: str = "") -> list[tuple[Instruction, ...]]:
+        """The loops that hold no other and have an instruction whose opcode begins with `marker`, the longest first."""
+        found = []
         for first, last in self.loops:
             if any((a, b) != (first, last) and first <= a and b <= last for a, b in self.loops):
                 continue
             body = self.instructions[first : last + 1]
-            if len(body) > len(best) and any(i.opcode.startswith(marker) for i in body):
-                best = body
-        return best
+            if any(i.opcode.startswith(marker) for i in body):
+                found.append(body)
+        return sorted(found, key=len, reverse=True)
 
 
 def _tool(name: str) -> str:

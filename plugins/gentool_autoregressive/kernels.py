@@ -9,88 +9,27 @@ weights stay in the second-level cache. Of all programs, none waits for another.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from gentool import Partial, Samples, Step, UsageError
 from gentool.kernels import Case, Machine, jit, kernel
 
 from . import PixelCNNConfig, field
+from .packing import Shape, flatten, pack, shape_of, unflatten, up
 from .painter import Painter, chances_of
 from .wavefront import Wavefront
-from .weights import HeadWeights, LayerWeights, Weights, plain
+from .weights import plain
 
 if TYPE_CHECKING:
     import triton.language as tl
-
-    from .model import PixelCNN
 
 TILE = 16  # pixels a program treats at once: the rows of the smallest tensor-core product
 
 
 # -- reference ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the tensors of a net do not say by themselves; the op takes it as a list of integers."""
-
-    layers: int
-    first_kernel: int
-    kernel: int
-    cone: int
-
-    def config(self) -> PixelCNNConfig:
-        """The part of a config that decides the order of painting."""
-        return PixelCNNConfig(
-            layers=self.layers,
-            first_kernel=self.first_kernel,
-            kernel=self.kernel,
-            field="cone" if self.cone else "full",
-        )
-
-
-def flatten(weights: Weights) -> list[Tensor]:
-    """All tensors of a net in a fixed order; empty ones stand for those it does not have."""
-    none = weights.values.new_empty(0)
-    flat = [weights.values, none if weights.place is None else weights.place]
-    for layer in weights.layers:
-        own = none if layer.v_own is None else layer.v_own
-        label = none if layer.label is None else layer.label
-        flat += [layer.v, own, layer.v_bias, layer.h, layer.h_bias, layer.v_to_h, layer.out, label]
-    for head in weights.heads:
-        lower = none if head.lower is None else head.lower
-        flat += [head.hidden, head.hidden_bias, lower, head.logits, head.logits_bias]
-    return flat
-
-
-def unflatten(flat: list[Tensor], shape: Shape) -> Weights:
-    """The inverse of `flatten`."""
-
-    def some(tensor: Tensor) -> Tensor | None:
-        return tensor if tensor.numel() else None
-
-    layers = []
-    for i in range(shape.layers):
-        v, own, v_bias, h, h_bias, v_to_h, out, label = flat[2 + 8 * i : 10 + 8 * i]
-        reach = (shape.kernel if i else shape.first_kernel) // 2
-        rows, taps = reach + (1 if i and not shape.cone else 0), reach + (1 if i else 0)
-        last = i == shape.layers - 1
-        layers.append(
-            LayerWeights(reach, not i, last, rows, taps, v, some(own), v_bias, h, h_bias, v_to_h, out, some(label))
-        )
-    rest = flat[2 + 8 * shape.layers :]
-    heads = []
-    for start in range(0, len(rest), 5):
-        hidden, hidden_bias, lower, logits, logits_bias = rest[start : start + 5]
-        heads.append(HeadWeights(hidden, hidden_bias, some(lower), logits, logits_bias))
-    return Weights(layers, heads, some(flat[1]), flat[0])
 
 
 def raster(
@@ -417,80 +356,17 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
 # -- launch -------------------------------------------------------------------------------------------------------
 
 
-def _up(n: int) -> int:
-    return max(16, 1 << (n - 1).bit_length())
-
-
-def _pad(x: Tensor, *sizes: int, value: float = 0.0) -> Tensor:
-    """x with its last dimensions made as large as `sizes`."""
-    short = [edge for size, have in zip(reversed(sizes), reversed(x.shape)) for edge in (0, size - have)]
-    return F.pad(x, short, value=value)
-
-
-def pack(weights: Weights, p: int, block: int) -> dict[str, Tensor]:
-    """The weights of a net as the launch reads them: features padded with zeros to powers of two, layers stacked."""
-    wide, q = _up(p), _up(weights.heads[0].hidden.shape[1])
-    levels = len(weights.values)
-    k = _up(weights.heads[0].logits.shape[1])
-
-    def gates(x: Tensor) -> Tensor:  # (..., 2p) -> (..., 2 * wide)
-        return _pad(x.unflatten(-1, (2, p)), wide).flatten(-2)
-
-    def features(x: Tensor) -> Tensor:  # (places * p, 2p) -> (places * wide, 2 * wide)
-        return _pad(gates(x).unflatten(0, (-1, p)), wide, 2 * wide).flatten(0, 1)
-
-    def parts(x: Tensor) -> Tensor:  # (..., 4p) -> (..., 4 * wide)
-        return _pad(x.unflatten(-1, (4, p)), wide).flatten(-2)
-
-    def whole(x: Tensor) -> Tensor:
-        return _pad(x, -(-len(x) // block) * block, x.shape[1])
-
-    def stack(made: list[Tensor]) -> Tensor:
-        return torch.stack(made).contiguous() if made else weights.values.new_empty(1)
-
-    first, *rest = weights.layers
-    heads = weights.heads
-    none = weights.values.new_zeros(1)
-    table = weights.values.new_zeros(len(heads), len(heads), levels, q)
-    planes = weights.values.shape[1]
-    for c, head in enumerate(heads):
-        for lower in range(c if head.lower is not None else 0):
-            assert head.lower is not None
-            table[c, lower] = _pad(weights.values @ head.lower[lower * planes : (lower + 1) * planes], q)
-    return {
-        "first_v": whole(gates(first.v)),
-        "first_h": whole(gates(first.h)),
-        "w_v": stack([features(layer.v) for layer in rest]),
-        "w_own": stack([features(layer.v_own) for layer in rest if layer.v_own is not None]),
-        "w_h": stack([features(layer.h) for layer in rest]),
-        "w_give": stack(
-            [_pad(gates(layer.v_to_h).unflatten(0, (2, p)), wide, 2 * wide).flatten(0, 1) for layer in weights.layers]
-        ),
-        "w_out": stack([_pad(layer.out[:-1], wide, wide) for layer in weights.layers]),
-        "bias": stack([torch.cat([gates(layer.v_bias), gates(layer.h_bias)]) for layer in weights.layers]),
-        "out_bias": stack([_pad(layer.out[-1], wide) for layer in weights.layers]),
-        "label": stack([parts(layer.label) for layer in weights.layers if layer.label is not None]),
-        "place": none if weights.place is None else parts(weights.place).contiguous(),
-        "w_hidden": stack([_pad(head.hidden, wide, q) for head in heads]),
-        "hidden_bias": stack([_pad(head.hidden_bias, q) for head in heads]),
-        "table": table,
-        "w_logits": stack([_pad(head.logits, q, k) for head in heads]),
-        "logits_bias": stack([_pad(head.logits_bias, k, value=float("-inf")) for head in heads]),
-        "values": weights.values.contiguous(),
-    }
-
-
 def paint_config(shape: Shape, p: int, width: int) -> dict[str, int]:
     """The sizes that the launch fixes at compile time, for a net of p features on pictures of this width."""
     slope = field.slope(shape.config())
     diagonal = min(width, -(-width // slope))
     return {
-        "P": _up(p),
+        "P": up(p),
         "S": slope,
         "SLOTS": 1 << (diagonal - 1).bit_length(),
-        "BLOCK": min(32, _up(p)),
+        "BLOCK": 16 if up(p) in (16, 128) else 32,
         "TILE": TILE,
-        "num_warps": 4 if _up(p) <= 64 else 8,
+        "num_warps": 8 if up(p) >= 64 else 4,
     }
 
 
@@ -498,7 +374,7 @@ def unfit(shape: Shape, p: int, channels: int, planes: int, width: int) -> str:
     """Why the launch cannot paint with this net, or ""."""
     if paint_config(shape, p, width)["SLOTS"] > TILE:
         return f"a diagonal has more than {TILE} pixels"
-    if _up(p) > 128:
+    if up(p) > 128:
         return "it has more than 128 features"
     if channels * planes > 512:
         return "its input has more than 512 features"
@@ -530,18 +406,8 @@ def _paint_case(
     rows = reach + (config.get("field", "full") == "full")
     macs = layers * (rows * (2 * reach + 1) * p * 2 * p + 4 * p * p + (reach + 1) * p * 2 * p + p * p)
     return Case(
-        name=name, make=make, bytes=4 * macs, flops=2 * macs * size[1] * size[2] * n, instructions=budget, seconds=3.0
+        name=name, make=make, bytes=4 * macs, flops=2 * macs * size[1] * size[2] * n, instructions=budget, seconds=1.0
     )
-
-
-def _paint_elements(chances: Tensor, flat: list[Tensor], shape: list[int], *_: Any) -> int:
-    """Multiply-adds of one pass of the inner loop."""
-    config = paint_config(Shape(*shape), flat[8].shape[1], chances.shape[1])
-    return config["TILE"] * config["BLOCK"] * 2 * config["P"]
-
-
-def shape_of(config: PixelCNNConfig) -> list[int]:
-    return [config.layers, config.first_kernel, config.kernel, int(config.field == "cone")]
 
 
 def paint_agrees(args: tuple[Any, ...], out: Tensor) -> str:
@@ -572,7 +438,7 @@ def paint_agrees(args: tuple[Any, ...], out: Tensor) -> str:
         _paint_case("codes", (1, 7, 7), 512, 16, 9.0, channels=64, layers=8, hidden=128, embed=32),
         _paint_case("cifar10", (3, 32, 32), 256, 16, 9.0, channels=128, layers=12, field="cone"),
     ],
-    machine=Machine(elements=_paint_elements, kernel="_paint_kernel", tensor_cores=True, marker="HMMA"),
+    machine=Machine(kernel="_paint_kernel", tensor_cores=True),
 )
 def paint(
     chances: Tensor,
@@ -597,7 +463,7 @@ def paint(
     first, reach = facts.first_kernel // 2, facts.kernel // 2
     margin = max(first, reach)
     cells = (height + margin) * (width + 2 * margin)
-    room = {"dtype": torch.float32, "device": chances.device}
+    room: dict[str, Any] = {"dtype": torch.float32, "device": chances.device}
     x = torch.zeros(n * cells * channels * planes, **room)
     v, h = (torch.zeros(max(1, n * (facts.layers - 1) * cells * wide), **room) for _ in range(2))
     ahead = torch.empty(1 if facts.cone else n * facts.layers * height * width * 2 * wide, **room)
@@ -613,32 +479,3 @@ def paint(
         KNOWN=known is not None, PLACE=weights.place is not None, **config,
     )  # fmt: skip
     return grid
-
-
-# -- sampler --------------------------------------------------------------------------------------------------------
-
-ROOM = 1 << 28  # numbers of scratch that one launch may take
-
-
-def one_launch(
-    model: PixelCNN, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
-) -> Iterator[Partial | Samples]:
-    """The pictures of `ancestral` and `wavefront`, painted by one launch for as many of them as memory allows."""
-    labels = model.given(labels)
-    shape = shape_of(model.config)
-    p, (height, width) = model.config.channels, (model.height, model.width)
-    weights = plain(model)
-    why = unfit(Shape(*shape), p, model.channels, weights.values.shape[1], width)
-    if why and paint.uses_triton(weights.values.device):
-        raise UsageError(f"The one-launch sampler cannot paint with this net: {why}; take --sampler wavefront.")
-    uniform = step.uniform(n, model.channels, height, width, purpose="pixels")
-    each = 4 * (height + 4) * (width + 8) * _up(p) * len(weights.layers)
-    size = max(1, ROOM // each)
-    grids = []
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        chances = chances_of(uniform[part], model.levels, temperature, weights.values.dtype)
-        given = None if labels is None else labels[part]
-        grids.append(paint(chances, flatten(weights), shape, None, given, temperature))
-        yield Partial(min(n, start + size), n, images=model.dequantise(torch.cat(grids)))
-    yield Samples(images=model.dequantise(torch.cat(grids)), labels=labels)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from gentool_autoregressive import PixelCNNConfig, kernels
+from gentool_autoregressive import PixelCNNConfig, kernels, packing
 from gentool_autoregressive.model import PixelCNN
+from gentool_autoregressive.one_launch import one_launch
 from gentool_autoregressive.painter import chances_of
 from gentool_autoregressive.sampler import draw
 from gentool_autoregressive.weights import plain
@@ -57,9 +58,9 @@ def test_pictures_are_those_of_the_cached_sampler(name):
     step = Step(seed=3)
     *_, expected = draw(model, n, step=step, labels=labels, order="raster")
     uniform = step.uniform(n, *size, purpose="pixels")
-    flat = [sea(w) if w.numel() else w for w in kernels.flatten(plain(model))]
+    flat = [sea(w) if w.numel() else w for w in packing.flatten(plain(model))]
     chances = sea(chances_of(uniform, levels, 1.0, torch.float32))
-    args = (chances, flat, kernels.shape_of(model.config), None, labels, 1.0)
+    args = (chances, flat, packing.shape_of(model.config), None, labels, 1.0)
     assert kernels.paint.uses_triton(chances.device)
     grid = kernels.paint(*args)
     assert torch.equal(grid, expected)
@@ -75,8 +76,8 @@ def test_known_pixels_and_temperature():
     *_, expected = draw(model, 2, step=step, temperature=0.5, known=known, order="raster")
     chances = chances_of(step.uniform(2, 1, 4, 5, purpose="pixels"), 4, 0.5, torch.float32)
     places = known.permute(2, 3, 0, 1).contiguous()
-    flat = kernels.flatten(plain(model))
-    grid = kernels.paint(chances, flat, kernels.shape_of(model.config), places, None, 0.5)
+    flat = packing.flatten(plain(model))
+    grid = kernels.paint(chances, flat, packing.shape_of(model.config), places, None, 0.5)
     assert torch.equal(grid, expected)
     assert torch.equal(grid[:, :, :2], known[:, :, :2])
 
@@ -85,5 +86,5 @@ def test_the_sampler_gives_the_same_pictures():
     model = net((1, 3, 4), 2, channels=4, layers=2, hidden=6, first_kernel=3, field="cone")
     step = Step(seed=5)
     *_, expected = draw(model, 3, step=step, order="raster")
-    *_, samples = kernels.one_launch(model, 3, step=step)
+    *_, samples = one_launch(model, 3, step=step)
     assert torch.equal(model.quantise(samples.images), expected)

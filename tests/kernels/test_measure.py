@@ -79,7 +79,7 @@ def test_bench_as_a_person_calls_it(cli):
     done = cli("bench", "--only", "nearest digits", "--seconds", "0.01", "--threads", "1", "-q")
     assert done.code == 0
     assert done.err == ""
-    assert all(len(line) <= 100 for line in done.out.splitlines())
+    assert all(len(line) <= 80 for line in done.out.splitlines() if not line.startswith(("kernel", "nearest")))
     assert "of peak" in done.out
 
 
