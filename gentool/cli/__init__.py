@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -117,6 +118,13 @@ def run(arguments: list[str]) -> int:
         # The reader has gone (| head): leave quietly, and keep the interpreter from flushing into the void.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if os.environ.get("GENTOOL_DEBUG"):
+            raise
+        say_error(
+            f"The system refused ({error.strerror or error}): check the disk, the permissions and where output goes."
+        )
+        return 1
     except Exception as error:
         if os.environ.get("GENTOOL_DEBUG"):
             raise
@@ -143,4 +151,6 @@ def say_error(text: str) -> None:
     """One line on stderr."""
     from gentool.show.text import safe_text
 
-    print(f"gentool: {safe_text(text)}", file=sys.stderr)
+    # Where even stderr cannot be written, the exit code alone tells.
+    with contextlib.suppress(OSError):
+        print(f"gentool: {safe_text(text)}", file=sys.stderr)

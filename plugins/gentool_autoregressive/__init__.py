@@ -103,6 +103,7 @@ PIXELCNN = ModelSpec(
         "schedule.name": "cosine",
         "schedule.warmup": 50,
     },
+    checkpoints={"mnist": "checkpoints/pixelcnn-mnist.safetensors"},
     presets={
         "debug": {
             "train.steps": 2,

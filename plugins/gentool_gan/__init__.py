@@ -105,6 +105,10 @@ GAN = ModelSpec(
     paper="Goodfellow et al. 2014, arXiv:1406.2661",
     phases=("generator", "discriminator"),
     defaults={"train.steps": 1500, "train.batch_size": 64, "train.ema": 0.998, **_ADAM},
+    checkpoints={
+        "mnist": "checkpoints/gan-mnist.safetensors",
+        "fashion-mnist": "checkpoints/gan-fashion-mnist.safetensors",
+    },
     presets={
         "debug": {"train.steps": 2, "train.batch_size": 8, "model.width": 4, "model.latent": 4},
         "conditional": {"model.conditional": True},

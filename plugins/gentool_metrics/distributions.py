@@ -1,8 +1,8 @@
 """fid, kid and precision-recall: samples against training pictures, over the features of a small classifier.
 
 Every report names the classifier and its digest, N, the pictures compared with, and the same figure for real pictures
-that were held out: a generator cannot be expected to do better than those. A histogram of the classes the classifier
-sees goes with them, since precision and recall alone miss a class that is never drawn.
+that were held out (of the training set where that is large): a generator cannot be expected to do better. A histogram
+of the classes the classifier sees goes with them, since precision and recall alone miss a class that is never drawn.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ class FrechetEvaluator(FeatureEvaluator):
         if len(held_out) > 1:
             floor = frechet_distance(Moments.of(held_out), reference.moments)
             scalars.append(Scalar(f"FID floor: {len(held_out):,} {reference.held_out_what}", floor))
-        return scalars, f"features scaled to total variance {TOTAL_VARIANCE:.0f} over the reference"
+        scale = f"features scaled to total variance {TOTAL_VARIANCE:.0f} over the reference"
+        return scalars, "; ".join(word for word in (reference.remark, scale) if word)
 
 
 class KernelEvaluator(FeatureEvaluator):

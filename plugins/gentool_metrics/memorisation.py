@@ -89,7 +89,7 @@ class Memorisation:
     def _place(self, images: Tensor) -> Tensor:
         """Where a picture lies in the space of distances, (N, D)."""
         if self.extractor is None:
-            rows, unit = images.flatten(1), images[0].numel()  # so a distance is a root mean square over pixels
+            rows, unit = images.flatten(1), float(images[0].numel())  # so a distance is a root mean square over pixels
         else:
             rows, unit = self.extractor(images)[0], TOTAL_VARIANCE  # and here in units of the reference's spread
         return rows.div(unit**0.5)

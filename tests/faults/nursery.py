@@ -1,6 +1,6 @@
 """Real processes, started fast: a server that has imported everything forks a child for each command line.
 
-A child is a process like any other (own session, own files); it can be stopped, traced and killed. Only the seconds
+A child is a process like any other (own session, own files); it can be signalled and killed. Only the seconds
 of importing torch are saved, so that hundreds of kills fit into minutes.
 """
 
@@ -35,8 +35,6 @@ def child(order):
     os.dup2(os.open(order["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
     os.dup2(os.open(order["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     sys.argv = ["gentool", *order["argv"]]
-    if order["stopped"]:
-        os.kill(os.getpid(), signal.SIGSTOP)
     code = 1
     try:
         code = run(order["argv"])
@@ -96,13 +94,6 @@ class Child:
         self.signal(signal.SIGKILL)
         self.wait()
 
-    def wait_stopped(self) -> None:
-        """Until it has stopped itself, so that a tracer can be attached."""
-        until = time.monotonic() + 30
-        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            assert time.monotonic() < until
-            time.sleep(0.005)
-
 
 class Nursery:
     """``with Nursery(cwd) as nursery: nursery.start("train", "tiny")``"""
@@ -130,12 +121,10 @@ class Nursery:
         self.server.stdin.flush()
         return json.loads(self.server.stdout.readline())
 
-    def start(self, *argv: str, stopped: bool = False) -> Child:
+    def start(self, *argv: str) -> Child:
         self.count += 1
         out, err = self.cwd / f"out-{self.count}", self.cwd / f"err-{self.count}"
-        pid = self.ask(
-            do="start", argv=[str(a) for a in argv], cwd=str(self.cwd), out=str(out), err=str(err), stopped=stopped
-        )
+        pid = self.ask(do="start", argv=[str(a) for a in argv], cwd=str(self.cwd), out=str(out), err=str(err))
         return Child(self, pid, out, err)
 
     def run(self, *argv: str) -> Child:
