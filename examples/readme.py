@@ -24,9 +24,7 @@ PAPERS = {
     ("vqvae", "cifar10"): "4.67 bits/dim (van den Oord et al. 2017, original pixels)",
 }
 # Which of a card's scores the table shows, in this order, by the start of their names.
-SHOWN = (
-    "log p", "iwae", "IWAE", "bound", "NLL", "nll", "negative log-likelihood", "bits/dim", "FID", "PSNR", "usage",
-)  # fmt: skip
+SHOWN = ("-iwae", "-elbo", "NLL", "bits/dim, at most", "FID (", "PSNR", "usage")
 
 
 def help_block() -> str:
@@ -54,7 +52,8 @@ def cards() -> list[tuple[str, str, dict]]:
 def shown_scores(card: dict) -> str:
     scores = card.get("scores", {})
     kept = [name for start in SHOWN for name in scores if name.startswith(start)]
-    return "; ".join(f"{name} {scores[name]}" for name in dict.fromkeys(kept)) or "not scored"
+    short = {name: name.partition(" (")[0].lstrip("-") for name in kept}
+    return "; ".join(f"{short[name]} {scores[name]}" for name in dict.fromkeys(kept)) or "not scored"
 
 
 def models_block() -> str:
