@@ -243,7 +243,14 @@ def test_code_bits_are_the_bound_in_bits_a_dimension() -> None:
 
 
 def train(folder: Path, *, steps: int, stop: int | None = None, changes: dict[str, Any] | None = None) -> Any:
-    values = {"preview.n": 0, "train.steps": steps, "loss.restart": 0.9, "checkpoint.every": 1, **(changes or {})}
+    values = {
+        "preview.n": 0,
+        "train.steps": steps,
+        "loss.prior_from": 0.5,
+        "loss.restart": 0.9,
+        "checkpoint.every": 1,
+        **(changes or {}),
+    }
     made = session.plan(resolve("vqvae", [Layer("test", values)], "debug"))
     run = session.begin(made, folder, None, "debug")
     with session.opened(run):
