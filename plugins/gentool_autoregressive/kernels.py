@@ -374,8 +374,8 @@ def unfit(shape: Shape, p: int, channels: int, planes: int, width: int) -> str:
     """Why the launch cannot paint with this net, or ""."""
     if paint_config(shape, p, width)["SLOTS"] > TILE:
         return f"a diagonal has more than {TILE} pixels"
-    if up(p) > 128:
-        return "it has more than 128 features"
+    if up(p) > 64:  # at 128 the compiled code spills 8 bytes a thread
+        return "it has more than 64 features"
     if channels * planes > 512:
         return "its input has more than 512 features"
     return ""
@@ -436,7 +436,6 @@ def paint_agrees(args: tuple[Any, ...], out: Tensor) -> str:
         _paint_case("digits", (1, 8, 8), 2, 16, 9.0, channels=32, layers=8),
         _paint_case("mnist", (1, 28, 28), 2, 16, 9.0, channels=64, layers=12, field="cone"),
         _paint_case("codes", (1, 7, 7), 512, 16, 9.0, channels=64, layers=8, hidden=128, embed=32),
-        _paint_case("cifar10", (3, 32, 32), 256, 16, 9.0, channels=128, layers=12, field="cone"),
     ],
     machine=Machine(kernel="_paint_kernel", tensor_cores=True),
 )
