@@ -129,7 +129,7 @@ def _show(device: Any, ceilings: Ceilings, figures: list[Figure]) -> None:
             *(Column(way, align="right", priority=1, show=times) for way in ways),
         ],
     )
-    print("\nof peak: the least time that bytes and operations allow here, over the time taken")
+    print("\nof peak: the least time that bytes and operations allow, over the time taken")
     print("2.0x: that way takes twice as long as gentool's")
 
 
