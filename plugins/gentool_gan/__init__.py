@@ -67,13 +67,6 @@ class WalkConfig(GeneratorConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassGridConfig(GeneratorConfig):
-    """sampler.* of `class-grid`."""
-
-    rows: int = option(6, "latent vectors", ge=1, le=100)
-
-
-@dataclass(frozen=True, kw_only=True)
 class VanishingGradientConfig:
     """Settings of `vanishing-gradient`."""
 
@@ -213,15 +206,6 @@ def gentool_samplers() -> list[SamplerSpec]:
             config=WalkConfig,
             view=True,
             paper="White 2016, arXiv:1609.04468",
-        ),
-        SamplerSpec(
-            name="class-grid",
-            summary="One latent vector a row, one class a column",
-            factory="gentool_gan.sampler:class_grid",
-            needs=("adversarial", "decode"),
-            config=ClassGridConfig,
-            view=True,
-            paper="Miyato & Koyama 2018, arXiv:1802.05637",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""How pictures are drawn: one pass of the generator. And two ways to look at its latent space."""
+"""How pictures are drawn: one pass of the generator. And a walk through its latent space."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gentool import Samples, Step, UsageError
+from gentool import Samples, Step
 
 
 def truncated(z: Tensor, threshold: float) -> Tensor:
@@ -68,21 +68,4 @@ def latent_walk(
         labels=labels,
         columns=columns,
         title="each row walks from one latent vector to another",
-    )
-
-
-def class_grid(
-    model: Any, n: int, *, step: Step, labels: Tensor | None = None, rows: int = 6, truncation: float = 0.0
-) -> Iterator[Samples]:
-    """`rows` latent vectors down, every class across: what of a picture is its class, and what is the rest."""
-    if not getattr(model, "conditional", False):
-        raise UsageError("class-grid needs a class-conditional model: train with --set model.conditional=true.")
-    classes = len(model.info.classes)
-    z = truncated(step.noise(rows, model.latent, purpose="latent"), truncation).repeat_interleave(classes, dim=0)
-    each = torch.arange(classes, device=z.device).repeat(rows)
-    yield Samples(
-        images=model.decode(z, each),
-        labels=each,
-        columns=classes,
-        title="each row is one latent vector, each column a class",
     )

@@ -8,10 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from gentool_gan import ClassGridConfig, GANConfig, GeneratorConfig, WalkConfig
+from gentool_gan import GANConfig, GeneratorConfig, WalkConfig
 from gentool_gan.model import GAN, channels, pyramid
 from gentool_gan.norm import BatchNorm
-from gentool_gan.sampler import class_grid, generator, latent_walk, slerp, truncated
+from gentool_gan.sampler import generator, latent_walk, slerp, truncated
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import truncnorm
@@ -244,17 +244,4 @@ def test_latent_walk_starts_and_ends_at_draws_of_the_prior():
     plain = last(latent_walk(make().eval(), 1, step=step))
     assert len(plain) == WalkConfig().walks * WalkConfig().columns
     assert plain.labels is None
-
-
-def test_class_grid_has_a_latent_a_row_and_a_class_a_column():
-    model = make(conditional=True).eval()
-    samples = last(class_grid(model, 1, step=Step(seed=1), rows=2))
-    z = Step(seed=1).noise(2, 6, purpose="latent")
-    assert samples.columns == 3
-    assert samples.labels.tolist() == [0, 1, 2, 0, 1, 2]
-    want = model.decode(z[1:], torch.tensor([2]))[0]
-    torch.testing.assert_close(samples.images[5], want)
-    with pytest.raises(UsageError, match="conditional"):
-        last(class_grid(make(), 1, step=Step(seed=1)))
-    assert ClassGridConfig().rows >= 1
     assert GeneratorConfig().truncation == 0
