@@ -54,7 +54,7 @@ class MemorisationConfig:
 
     n: int = option(1000, "how many samples, and how many test pictures, to look up", ge=2)
     space: Literal["pixels", "features"] = option("pixels", "where distance is measured")
-    show: int = option(16, "how many of the nearest samples to show above their neighbours", ge=1, le=256)
+    show: int = option(16, "how many of the most suspicious samples to show above their neighbours", ge=1, le=256)
 
 
 NLL = EvaluatorSpec(

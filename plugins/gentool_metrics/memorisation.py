@@ -94,6 +94,17 @@ class Memorisation:
             rows, unit = self.extractor(images)[0], TOTAL_VARIANCE  # and here in units of the reference's spread
         return rows.div(unit**0.5)
 
+    def _like_the_data(self, samples: Tensor) -> tuple[Tensor, str]:
+        """Samples in the pixels of binarised data: a grey mean lies nearer to binary pictures than they to each other."""
+        binarize = str(self.context.info.extra.get("binarize", "none"))
+        if self.context.info.levels != 2 or bool((samples.abs() == 1).all()):
+            return samples, ""
+        chance = (samples + 1) / 2
+        if binarize == "stochastic":
+            at = torch.rand(samples.shape, generator=torch.Generator().manual_seed(self.context.step.seed))
+            return (at < chance).float() * 2 - 1, "; grey samples were drawn to binary ones, as the data are"
+        return (chance >= 0.5).float() * 2 - 1, "; grey samples were cut at half, as the data are"
+
     def compute(self) -> Report:
         context, show = self.context, self.config.show
         with torch.no_grad():
@@ -106,6 +117,7 @@ class Memorisation:
                     f"memorisation needs samples and pictures of the split '{context.split}', at least 2 of each."
                 )
             samples, test = torch.cat(self.samples), torch.cat(tests)
+            samples, pixels = self._like_the_data(samples)
             near_samples, near_test = NearestTwo(self._place(samples)), NearestTwo(self._place(test))
             for batch in context.batches("train", limit=ALL):
                 assert batch.images is not None
@@ -115,14 +127,15 @@ class Memorisation:
             if near_samples.seen < 2:
                 raise UsageError("memorisation needs at least 2 training pictures.")
             found = copy_figures(near_samples.distances, near_test.distances)
-            order = near_samples.distances[:, 0].argsort(stable=True)[:show]
+            # By the ratio, not the distance: else the simplest class is all one sees (ones, of digits).
+            order = _sharpness(near_samples.distances).argsort(stable=True)[:show]
             picked = [samples[order], samples[:show]]
             wanted = [near_samples.indices[order], near_samples.indices[:show]]
             partners = self._training_pictures(wanted, samples.shape[1:])
         pictures = []
         for title, above, below in zip(
             (
-                "nearest pairs",
+                "most suspicious pairs",
                 "first pairs",
             ),
             picked,
@@ -146,7 +159,7 @@ class Memorisation:
                 Scalar("samples with one outstanding neighbour", found.sharpest, f"(test pictures: {SUSPICIOUS})"),
             ],
             protocol=f"{space} distance of {len(samples):,} samples and {len(test):,} {context.dataset} {context.split} "
-            f"pictures to the nearest of {near_samples.seen:,} training pictures; blurred samples lie nearer in pixels "
+            f"pictures to the nearest of {near_samples.seen:,} training pictures{pixels}; blurred samples lie nearer in pixels "
             "without being copies: look at the pairs (sample above its neighbour)",
             curves=[
                 _cumulative("samples", near_samples.distances[:, 0]),

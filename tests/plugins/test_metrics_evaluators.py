@@ -460,6 +460,17 @@ def test_memorisation_in_feature_space_finds_the_same_copies():
     torch.testing.assert_close(report.pictures[1].images[:4], report.pictures[1].images[4:])
 
 
+def test_grey_samples_are_compared_with_binary_data_as_binary_ones():
+    drawn = open_pipeline(DataConfig(name="digits", binarize="stochastic"))
+    report = Memorisation(MemorisationConfig(n=180), context(pictures("validation"), pipeline=drawn)).compute()
+    assert "drawn to binary" in report.protocol
+    assert (report.pictures[1].images.abs() == 1).all()
+    assert abs(report.scalars[0].value - 0.5) < 4 * report.scalars[0].error  # grey ones would seem to be copies
+    cut = open_pipeline(DataConfig(name="digits", binarize="threshold"))
+    found = Memorisation(MemorisationConfig(n=100), context(pictures("train")[:100], pipeline=cut)).compute()
+    assert value(found, "nearer to training") > 0.9
+
+
 def test_copy_figures_agree_with_the_definition():
     g = torch.Generator().manual_seed(0)
     a = torch.randint(0, 6, (40, 2), generator=g).double().sort(dim=1).values + 1
