@@ -131,6 +131,10 @@ GAN = ModelSpec(
         "schedule.final": 0.05,
         **_adam(1e-3, (0.5, 0.99)),
     },
+    checkpoints={
+        "mnist": "checkpoints/gan-mnist.safetensors",
+        "fashion-mnist": "checkpoints/gan-fashion-mnist.safetensors",
+    },
     presets=PRESETS,
 )
 
