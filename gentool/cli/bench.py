@@ -42,7 +42,10 @@ def bench(
     if threads:
         torch.set_num_threads(threads)
     pairs = [
-        (kernel, case) for kernel in load_kernels() for case in kernel.cases if only in f"{kernel.name} {case.name}"
+        (kernel, case)
+        for kernel in load_kernels()
+        for case in kernel.cases
+        if only in f"{kernel.name} {_short(kernel.name)} {case.name}"
     ]
     if not pairs:
         raise UsageError(

@@ -17,10 +17,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("file", ["interpreted_vqvae.py", "interpreted_autoregressive.py"])
-def test_interpreted(file):
+@pytest.mark.parametrize(
+    ("file", "which"),
+    [
+        ("interpreted_vqvae.py", ""),
+        ("interpreted_autoregressive.py", "colours or known"),
+        pytest.param("interpreted_autoregressive.py", "", marks=pytest.mark.slow),
+    ],
+)
+def test_interpreted(file, which):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", str(HERE / file)],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", "-k", which, file],
         env={**os.environ, "TRITON_INTERPRET": "1", "GENTOOL_KERNELS": "triton", "OMP_NUM_THREADS": "1"},
         cwd=HERE,
         capture_output=True,
