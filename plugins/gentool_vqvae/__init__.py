@@ -133,9 +133,9 @@ VQVAE = ModelSpec(
                 "model.codes": 128,
                 "model.prior_channels": 48,
                 "model.prior_layers": 5,
-                "loss.prior_from": 0.5,
-                "train.steps": 1520,
-                "train.ema": 0.99,
+                "loss.prior_from": 0.25,
+                "train.steps": 3200,
+                "train.ema": 0.995,
             },
         ),
         "fashion-mnist": _recipe(
