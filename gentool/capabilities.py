@@ -8,7 +8,7 @@ Models may offer words that are not here (a plugin's own loss needs a plugin's o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -112,6 +112,46 @@ class Codebook(Protocol):
     def decode_codes(self, codes: Tensor) -> Tensor: ...
 
 
+class Classify(Protocol):
+    """``"classify"``: scores of the classes of `info.classes`."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Unnormalised log-probabilities, shape (N, classes)."""
+
+
+class NextToken(Protocol):
+    """``"next-token"``: reads tokens of the vocabulary "text" one after the other and predicts each next one.
+
+    A state is a flat mapping of tensors whose first dimension (`state_dim` = 0) is the row, so that rows can be picked,
+    zeroed and saved; None is the state in which a text begins.
+    """
+
+    state_dim: int
+
+    def advance(self, tokens: Tensor, state: Mapping[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """tokens int64 (N, T) -> logits (N, T, V) of the token after each, and the state after the last.
+
+        Reading a text in pieces with the state carried gives the logits of reading it whole.
+        """
+
+    def detach(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same state, through which no gradient flows."""
+
+
+class Translate(Protocol):
+    """``"translate"``: target sequences of source sequences (vocabularies "source" and "target").
+
+    source: int64 (N, S), each row ending with <end> and filled with <pad>; source_length: int64 (N,), <end> counted.
+    What is filled in, and the other rows of a batch, change nothing.
+    """
+
+    def score(self, source: Tensor, source_length: Tensor, target: Tensor) -> Tensor:
+        """Logits (N, T, V) of the token after each of target int64 (N, T), whose first column is <start>."""
+
+    def translate(self, source: Tensor, source_length: Tensor, *, step: Step, **options: object) -> list[list[int]]:
+        """The target ids of each row without <start> and <end>; `options` are those of the model's decoding."""
+
+
 CAPABILITIES: dict[str, type] = {
     "reconstruct": Reconstruct,
     "features": Features,
@@ -123,4 +163,7 @@ CAPABILITIES: dict[str, type] = {
     "grid-density": GridDensity,
     "adversarial": Adversarial,
     "codebook": Codebook,
+    "classify": Classify,
+    "next-token": NextToken,
+    "translate": Translate,
 }

@@ -141,9 +141,11 @@ class EvaluatorSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatasetSpec:
-    """A data set: ``factory(argument, split, where)`` gives a `gentool.data.sets.Dataset`.
+    """A data set: ``factory(argument, split, where)`` gives one split of it, as its `kind` wants it.
 
     `argument` is what follows the colon of a `prefix` set (``folder:PATH``) or "". `fields` are those a Batch of it has.
+    `kind` (`gentool.data.kinds`) decides the settings `data.*` and how batches are made: "images" wants a
+    `gentool.data.sets.Dataset`, "text" a `gentool.data.text.TextSet`, "pairs" a `gentool.data.pairs.PairSet`.
     """
 
     name: str
@@ -152,6 +154,7 @@ class DatasetSpec:
     fields: tuple[str, ...]  # "image", "label", ...
     licence: str
     origin: str  # "embedded", "named" (found or fetched by name) or "own" (a prefix)
+    kind: str = "images"
     prefix: bool = False
     size: str = ""  # how much there is: "60,000 + 10,000 of 28x28 grey"
     aliases: tuple[str, ...] = ()

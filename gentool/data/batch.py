@@ -16,13 +16,15 @@ class DataInfo:
     """What a model has to know of its data to be built; kept in every checkpoint, so that sampling needs no data.
 
     `image` is (C, H, W) after the declared transforms; `levels` how many values a pixel takes: 2 for binarised
-    pictures, 256 for 8-bit ones, K for a grid of codes; `classes` the class names, in label order.
+    pictures, 256 for 8-bit ones, K for a grid of codes; `classes` the class names, in label order. `vocabularies` are
+    tokenizers as JSON values, by role: "text" of a text, "source" and "target" of pairs (`gentool.data.tokens`).
     """
 
     name: str = ""
     image: tuple[int, int, int] | None = None
     levels: int = 256
     classes: tuple[str, ...] = ()
+    vocabularies: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -36,6 +38,7 @@ class DataInfo:
             image=(int(image[0]), int(image[1]), int(image[2])) if image else None,
             levels=int(data.get("levels", 256)),
             classes=tuple(str(c) for c in data.get("classes", ())),
+            vocabularies={str(role): dict(v) for role, v in dict(data.get("vocabularies", {})).items()},
             extra=dict(data.get("extra", {})),
         )
 
@@ -45,26 +48,56 @@ class Batch:
     """One batch on the device. Fields a data set does not have are None.
 
     images: float32 (N, C, H, W) in [-1, 1]; labels: int64 (N,); index: int64 (N,), place in the split.
-    Further fields (tokens, boxes, ...) live in `extra`.
+
+    Text: tokens int64 (N, T+1), of which `inputs` are the first T and `targets` the last. Each row goes on where the row
+    of that `index` ended in the batch before, unless `fresh`, bool (N,), says that its stream begins here: then what a
+    model carries along has to start anew. mask: bool (N, T), False where a target is only filled in.
+
+    Pairs: `extra` has "source" int64 (N, S), every row ending with <end>, and "target" int64 (N, T+1) from <start> to
+    <end>, filled with <pad>; "source_length" and "target_length", int64 (N,), count these marks. mask: bool (N, T) of
+    target[:, 1:].
+
+    Further fields (boxes, ...) live in `extra`, every one a tensor with the examples first.
     """
 
     images: Tensor | None = None
     labels: Tensor | None = None
     index: Tensor | None = None
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+    fresh: Tensor | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def inputs(self) -> Tensor:
+        """What a model of text reads: int64 (N, T)."""
+        assert self.tokens is not None
+        return self.tokens[:, :-1]
+
+    @property
+    def targets(self) -> Tensor:
+        """What it is to predict: int64 (N, T), -100 where the mask is False (`cross_entropy` leaves these out)."""
+        assert self.tokens is not None
+        targets = self.tokens[:, 1:]
+        return targets if self.mask is None else targets.masked_fill(~self.mask, -100)
+
+    @property
+    def terms(self) -> int:
+        """How many terms a mean over this batch has: the targets that count, or the examples. Means of batches are
+        averaged with these weights."""
+        return len(self) if self.mask is None else int(self.mask.sum())
+
     def __len__(self) -> int:
-        for tensor in (self.images, self.labels, self.index, *self.extra.values()):
+        for tensor in (self.images, self.labels, self.index, self.tokens, *self.extra.values()):
             if tensor is not None:
                 return len(tensor)
         return 0
 
     def map(self, change: Any) -> Batch:
         """The batch with `change` applied to every tensor."""
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
         return Batch(
-            images=None if self.images is None else change(self.images),
-            labels=None if self.labels is None else change(self.labels),
-            index=None if self.index is None else change(self.index),
+            **{name: None if tensor is None else change(tensor) for name, tensor in own.items()},
             extra={key: change(value) for key, value in self.extra.items()},
         )
 
