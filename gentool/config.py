@@ -199,15 +199,14 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # -- resolving ---------------------------------------------------------------------------------------------------------
 
 
-def data_config() -> type:
-    """The dataclass of `data.*`."""
-    from gentool.data.config import DataConfig
+def data_config(name: str) -> type:
+    """The dataclass of `data.*` for a data set: its kind decides."""
+    from gentool.data.kinds import kind_of
 
-    found: type = DataConfig
-    return found
+    return kind_of(name).config
 
 
-def schema(model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None) -> dict[str, tuple[type, str]]:
+def schema(model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None, data: str) -> dict[str, tuple[type, str]]:
     """Every dotted key of a combination: (dataclass, field). Names of parts (`loss.name`, ...) are not among them."""
     keys: dict[str, tuple[type, str]] = {}
 
@@ -219,7 +218,7 @@ def schema(model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None) -> dic
     section("loss", loss.config)
     if sampler is not None:
         section("sampler", sampler.config)
-    section("data", data_config())
+    section("data", data_config(data))
     for phase in model.phases:
         section(f"optim.{phase}", Optim)
     for name, config in SECTIONS.items():
@@ -245,7 +244,7 @@ def resolve(name: str, layers: Iterable[Layer] = (), preset: str | None = None) 
     sampler = reg.find_fitting("sampler", sampler_name, model) if sampler_name else None
     named = {"model.name": model.name, "loss.name": loss.name, "sampler.name": sampler.name if sampler else ""}
 
-    keys = schema(model, loss, sampler)
+    keys = schema(model, loss, sampler, _data_name(stack, model))
     values: dict[str, Value] = {}
     for key, word in named.items():
         source = next((layer.source for layer in reversed(stack) if key in layer.values), "model default")
@@ -264,7 +263,7 @@ def resolve(name: str, layers: Iterable[Layer] = (), preset: str | None = None) 
                 continue
             if key not in keys:
                 if layer in below and _elsewhere(key, model):
-                    continue  # a default for another loss or sampler than the one chosen
+                    continue  # a default for another loss, sampler or kind of data than the one chosen
                 raise UsageError(
                     f"'{safe_text(key)[:80]}' (from {layer.source}) is not a setting of {model.name}."
                     f"{did_you_mean(key, keys) or f' `gentool config {model.name}` lists them.'}"
@@ -281,8 +280,26 @@ def _pick(stack: list[Layer], key: str, default: str) -> str:
     return default
 
 
+def _data_name(stack: list[Layer], model: ModelSpec) -> str:
+    """The data set that the layers name; refused where its kind has not what the model reads."""
+    name = _pick(stack, "data.name", model.dataset)
+    dataset, _ = registry().find_dataset(name)
+    lacking = [item for item in model.inputs if item not in dataset.fields]
+    if lacking:
+        fitting = [d.name for d in registry().all("dataset") if set(model.inputs) <= set(d.fields)]
+        raise UsageError(
+            f"'{model.name}' needs {' and '.join(lacking)}, which the data set '{dataset.name}' does not have. "
+            f"Data sets that fit: {', '.join(fitting)}."
+        )
+    return name
+
+
 def _elsewhere(key: str, model: ModelSpec) -> bool:
     prefix, _, item = key.partition(".")
+    if prefix == "data":
+        from gentool.data.kinds import KINDS
+
+        return any(item in {f.name for f in dataclasses.fields(kind.config)} for kind in KINDS.values())
     if prefix not in ("loss", "sampler"):
         return False
     return any(item in {f.name for f in dataclasses.fields(s.config)} for s in registry().fitting(prefix, model))
@@ -295,7 +312,7 @@ def _typed(model: ModelSpec, loss: LossSpec, sampler: SamplerSpec | None, values
     sections: dict[str, Any] = {name: section(name, config) for name, config in SECTIONS.items()}
     sections["model"] = section("model", model.config)
     sections["loss"] = section("loss", loss.config)
-    sections["data"] = section("data", data_config())
+    sections["data"] = section("data", data_config(str(values["data.name"].value)))
     sections["sampler"] = section("sampler", sampler.config) if sampler else None
     sections["optim"] = {phase: section(f"optim.{phase}", Optim) for phase in model.phases}
     return Resolved(model, loss, sampler, values, sections)
@@ -308,7 +325,7 @@ def to_toml(config: Resolved, *, documented: bool) -> str:
     """The config as TOML. documented: with each key's help and limits; else with each value's provenance."""
     import tomlkit
 
-    keys = schema(config.model_spec, config.loss_spec, config.sampler_spec)
+    keys = schema(config.model_spec, config.loss_spec, config.sampler_spec, str(config.get("data.name")))
     groups: dict[str, list[str]] = {}
     for key in config.values:
         groups.setdefault(key.rpartition(".")[0], []).append(key)

@@ -43,16 +43,15 @@ class Scorer:
         if self._pipeline is None:
             trained = dict(self.source.meta.get("data", {}))
             changes = {**trained, **({"name": self.data} if self.data else {}), **self.data_changes}
-            known = {f.name for f in dataclasses.fields(data_config())}
+            schema = data_config(str(changes["name"]))
+            known = {f.name for f in dataclasses.fields(schema)} | set(self.data_changes)
             config = build_dataclass(
-                data_config(), {k: v for k, v in changes.items() if k in known}, "the checkpoint's data settings"
+                schema, {k: v for k, v in changes.items() if k in known}, "the checkpoint's data settings"
             )
-            made = open_pipeline(config, self.device, self.seed, fetch=self.data is not None)
-            if made.info.image != self.source.info.image:
-                raise UsageError(
-                    f"The data set '{made.info.name}' has pictures of {_shape(made.info.image)}, but the model was "
-                    f"trained on {_shape(self.source.info.image)}; add --set data.resize=N or choose another set."
-                )
+            made: Pipeline = open_pipeline(
+                config, self.device, self.seed, fetch=self.data is not None, vocabularies=self.source.info.vocabularies
+            )
+            made.check(self.source.info)
             self._pipeline = made
         return self._pipeline
 
@@ -135,7 +134,3 @@ def choose(source: Source, names: Sequence[str]) -> list[EvaluatorSpec]:
 
 def _next_samples(events: Iterator[Any]) -> Samples:
     return next(event for event in events if isinstance(event, Samples))
-
-
-def _shape(image: tuple[int, int, int] | None) -> str:
-    return "no pictures" if image is None else "x".join(str(side) for side in image)

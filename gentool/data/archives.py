@@ -141,9 +141,7 @@ def _cifar_pictures(paths: list[Path]) -> tuple[Arrays, Texts]:
 def _cifar_binary(paths: list[Path]) -> tuple[Arrays, Texts]:
     """``cifar-10-batches-bin/{data_batch_1..5,test_batch}.bin``: records of a label byte and 3x32x32 bytes."""
     (path,) = paths
-    batches = {
-        Path(name).name: data for name, data in _tar_members(path, _MAX_BATCH_BYTES) if name.endswith(".bin")
-    }
+    batches = {Path(name).name: data for name, data in _tar_members(path, _MAX_BATCH_BYTES) if name.endswith(".bin")}
     arrays: Arrays = {}
     for part, names in (("train", [f"data_batch_{i}.bin" for i in range(1, 6)]), ("test", ["test_batch.bin"])):
         missing = [name for name in names if name not in batches]
@@ -250,7 +248,9 @@ def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if member.is_dir():
                     continue
                 if member.file_size > _MAX_MEMBER_BYTES:
-                    raise _damaged(path, f"{member.filename} has {member.file_size:,} bytes, over {_MAX_MEMBER_BYTES:,}")
+                    raise _damaged(
+                        path, f"{member.filename} has {member.file_size:,} bytes, over {_MAX_MEMBER_BYTES:,}"
+                    )
                 with archive.open(member) as stream:
                     yield member.filename, stream.read(_MAX_MEMBER_BYTES)
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, zlib.error) as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from gentool.data.known import CIFAR10, FASHION_MNIST, MNIST, OMNIGLOT
+from gentool.data.known import CIFAR10, ENG_FRA, FASHION_MNIST, MNIST, MULTI30K, OMNIGLOT, TINYSHAKESPEARE
 from gentool.hooks import hookimpl
 from gentool.specs import DatasetSpec
+
+TEXT = ("tokens",)
+PAIRS = ("source", "target")
 
 DATASETS = (
     DatasetSpec(
@@ -70,6 +73,88 @@ DATASETS = (
         fields=("image",),
         licence="your own",
         origin="own",
+        prefix=True,
+    ),
+    DatasetSpec(
+        name="pydocs",
+        summary="Python's reference manual in English, embedded",
+        factory="gentool.data.texts:pydocs",
+        fields=TEXT,
+        licence="PSF (Python's documentation)",
+        origin="embedded",
+        kind="text",
+        size="about 420,000 + 46,000 characters",
+    ),
+    DatasetSpec(
+        name="tinyshakespeare",
+        summary="40,000 lines of Shakespeare",
+        factory="gentool.data.texts:tinyshakespeare",
+        fields=TEXT,
+        licence=TINYSHAKESPEARE.licence,
+        origin="named",
+        kind="text",
+        size="1,003,854 + 111,540 characters",
+        aliases=("shakespeare",),
+    ),
+    DatasetSpec(
+        name="text",
+        summary="Your own text: text:FILE, in UTF-8",
+        factory="gentool.data.texts:own",
+        fields=TEXT,
+        licence="your own",
+        origin="own",
+        kind="text",
+        prefix=True,
+    ),
+    DatasetSpec(
+        name="numbers",
+        summary="Number words, English to German, embedded",
+        factory="gentool.data.numbers:numbers",
+        fields=PAIRS,
+        licence="none needed (made by rule)",
+        origin="embedded",
+        kind="pairs",
+        size="21,602 + 1,199 + 1,199 pairs",
+    ),
+    DatasetSpec(
+        name="eng-fra",
+        summary="Short sentences, English to French",
+        factory="gentool.data.sentences:eng_fra",
+        fields=PAIRS,
+        licence=ENG_FRA.licence,
+        origin="named",
+        kind="pairs",
+        size="72,031 + 2,000 + 2,000 pairs",
+    ),
+    DatasetSpec(
+        name="multi30k",
+        summary="Descriptions of pictures, German to English",
+        factory="gentool.data.sentences:multi30k",
+        fields=PAIRS,
+        licence=MULTI30K.licence,
+        origin="named",
+        kind="pairs",
+        size="29,000 + 1,014 + 1,000 pairs",
+        aliases=("multi30k-de",),
+    ),
+    DatasetSpec(
+        name="multi30k-fr",
+        summary="Descriptions of pictures, French to English",
+        factory="gentool.data.sentences:multi30k_fr",
+        fields=PAIRS,
+        licence=MULTI30K.licence,
+        origin="named",
+        kind="pairs",
+        size="29,000 + 1,014 + 1,000 pairs",
+    ),
+    DatasetSpec(
+        name="pairs",
+        summary="Your own pairs: pairs:FILE, source<TAB>target a line",
+        factory="gentool.data.sentences:own",
+        fields=PAIRS,
+        licence="your own",
+        origin="own",
+        kind="pairs",
         prefix=True,
     ),
 )

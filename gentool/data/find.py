@@ -139,7 +139,9 @@ def _missing(known: Known, where: Where) -> str:
 def fetch(known: Known, where: Where) -> dict[str, Path]:
     """Download a set into the cache, after saying what, from where and under which licence; checksums are verified."""
     if offline():
-        raise UsageError(f"GENTOOL_OFFLINE forbids downloading '{known.name}'; unset it, or put the files there by hand.")
+        raise UsageError(
+            f"GENTOOL_OFFLINE forbids downloading '{known.name}'; unset it, or put the files there by hand."
+        )
     import logging
 
     import pooch
@@ -147,7 +149,9 @@ def fetch(known: Known, where: Where) -> dict[str, Path]:
     pooch.get_logger().setLevel(logging.ERROR)  # what it would say is said here
     folder = where.cache / known.folders[0]
     total = sum(file.size for file in known.fetched)
-    where.say(f"Downloading {known.name}: {len(known.fetched)} file(s), {total / 1e6:.1f} MB, licence: {known.licence}.")
+    where.say(
+        f"Downloading {known.name}: {len(known.fetched)} file(s), {total / 1e6:.1f} MB, licence: {known.licence}."
+    )
     try:
         return {file.name: _fetch_file(file, folder, where) for file in known.fetched}
     finally:
@@ -211,7 +215,11 @@ class _Download:
         with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response:
             response.raise_for_status()
             bar = tqdm(
-                total=self.file.size, unit="B", unit_scale=True, file=sys.stderr, leave=False,
+                total=self.file.size,
+                unit="B",
+                unit_scale=True,
+                file=sys.stderr,
+                leave=False,
                 disable=not sys.stderr.isatty(),
             )
             with bar, open(output_file, "wb") as sink:

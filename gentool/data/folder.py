@@ -218,7 +218,9 @@ def _walk(root: Path, others: Counter[str], bad: list[tuple[str, str]]) -> list[
             else:
                 files.append((name, Path(item.path)))
                 if len(files) > MAX_FILES:
-                    raise UsageError(f"'{safe_text(str(root))}' has over {MAX_FILES:,} pictures; name a smaller folder.")
+                    raise UsageError(
+                        f"'{safe_text(str(root))}' has over {MAX_FILES:,} pictures; name a smaller folder."
+                    )
     return files
 
 

@@ -47,7 +47,9 @@ def _idx(base: str, images: tuple[str, int, str, int], labels: tuple[str, int, s
         for part, checksum, size in (("train", train, train_size), ("t10k", test, test_size)):
             plain = f"{part}-{kind}-ubyte"
             dotted = plain.replace("-idx", ".idx")
-            files.append(File(f"{plain}.gz", f"{base}{plain}.gz", f"md5:{checksum}", size, (plain, f"{dotted}.gz", dotted)))
+            files.append(
+                File(f"{plain}.gz", f"{base}{plain}.gz", f"md5:{checksum}", size, (plain, f"{dotted}.gz", dotted))
+            )
     return tuple(files)
 
 
@@ -121,4 +123,81 @@ OMNIGLOT = Known(
     homepage="https://github.com/brendenlake/omniglot",
 )
 
-KNOWN: dict[str, Known] = {known.name: known for known in (MNIST, FASHION_MNIST, CIFAR10, OMNIGLOT)}
+TINYSHAKESPEARE = Known(
+    name="tinyshakespeare",
+    folders=("tinyshakespeare",),
+    layouts=(
+        (
+            File(
+                "input.txt",
+                "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+                "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+                1_115_394,
+                ("tinyshakespeare.txt",),
+            ),
+        ),
+    ),
+    licence="public domain",
+    homepage="https://github.com/karpathy/char-rnn",
+)
+
+ENG_FRA = Known(
+    name="eng-fra",
+    folders=("eng-fra",),
+    layouts=(
+        (
+            File(
+                "eng-fra.txt",
+                "https://raw.githubusercontent.com/Soubhagya264/Language_Translator-Encoder-Decoder-/"
+                "f6c89651306aa93d2f0f0447ce15b553a530abb0/fra.txt",
+                "sha256:ab1d28db65ab062e06d7fc3b399872d431becfb8af152268dc4b6cdf50260530",
+                3_996_979,
+            ),
+        ),
+    ),
+    licence="CC BY 2.0 (tatoeba.org)",
+    homepage="https://www.manythings.org/anki/",
+)
+
+_MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/"
+_MULTI30K_FILES = {
+    "de": (
+        ("train", "726e39b2fa9eb9ffb6dc763fb35a179f80fae06ffc5d28b6ace5faa883de28a6", 637_044),
+        ("val", "f0cba2f995189cf5770f29a8a9a537a3ad3f51657ad873405082ff6863a5e75a", 24_681),
+        ("test_2016_flickr", "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8", 22_890),
+    ),
+    "en": (
+        ("train", "d79cfa999dd4c51d2cb42499b6796d5a882c3a8a961923c25a898c90f8bbd56f", 568_929),
+        ("val", "14f7d25ddd868909a9213e361768460edcacdd6ab9d1e77b92560dc10c10dc28", 21_650),
+        ("test_2016_flickr", "611d361c6334bc7246101d48097c13cf5c4413c5befc793cc629934359d532d9", 21_077),
+    ),
+    "fr": (
+        ("train", "622e75069e9f4c577425c4f277116ce66e63a2401c0a2312d90073cb12379a3c", 604_242),
+        ("val", "ca3106f1a72390591d25f6c45cb4cd39dec4cd3f123e099748a3ce5256c160e9", 23_001),
+        ("test_2016_flickr", "6d326e188d259fb1d04ac19eae3af956559b3a0b93d7635e56c90987c40c8b90", 22_310),
+    ),
+}
+
+
+def _multi30k(name: str, *languages: str) -> Known:
+    files = (
+        File(f"{part}.{code}.gz", f"{_MULTI30K}{part}.{code}.gz", f"sha256:{checksum}", size)
+        for code in languages
+        for part, checksum, size in _MULTI30K_FILES[code]
+    )
+    return Known(
+        name=name,
+        folders=("multi30k",),
+        layouts=(tuple(files),),
+        licence="research and education only",
+        homepage="https://github.com/multi30k/dataset",
+    )
+
+
+MULTI30K = _multi30k("multi30k", "de", "en")
+MULTI30K_FR = _multi30k("multi30k-fr", "fr", "en")
+
+KNOWN: dict[str, Known] = {
+    known.name: known
+    for known in (MNIST, FASHION_MNIST, CIFAR10, OMNIGLOT, TINYSHAKESPEARE, ENG_FRA, MULTI30K, MULTI30K_FR)
+}

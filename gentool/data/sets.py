@@ -89,13 +89,21 @@ class ImageSet:
         return dataclasses.replace(self, split=split, images=images, labels=labels, names=names)
 
 
-def open_dataset(text: str, split: str, where: Where) -> Dataset:
-    """One split of the data set that ``"mnist"`` or ``"folder:PATH"`` names."""
+def open_split(text: str, split: str, where: Where) -> Any:
+    """One split of the data set that ``"mnist"`` or ``"folder:PATH"`` names, as its kind has it."""
     from gentool.registry import registry
 
     check_split(split)
     spec, argument = registry().find_dataset(text)
-    made = registry().load(spec.factory)(argument, split, where)
+    return registry().load(spec.factory)(argument, split, where)
+
+
+def open_dataset(text: str, split: str, where: Where) -> Dataset:
+    """One split of a set of pictures."""
+    from gentool.registry import registry
+
+    made = open_split(text, split, where)
+    spec, _ = registry().find_dataset(text)
     if not isinstance(made, Dataset):
         raise UsageError(f"The data set '{spec.name}' gives a {type(made).__name__}, which is no data set of pictures.")
     return made

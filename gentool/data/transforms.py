@@ -18,7 +18,9 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous()
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    grey = [(part.float() * weights).sum(1, keepdim=True).round_().to(torch.uint8) for part in torch.split(images, _CHUNK)]
+    grey = [
+        (part.float() * weights).sum(1, keepdim=True).round_().to(torch.uint8) for part in torch.split(images, _CHUNK)
+    ]
     return torch.cat(grey)
 
 
@@ -60,7 +62,9 @@ def draw_binary(images: Tensor, generator: torch.Generator) -> Tensor:
     by one. Then P(r < v) = v/256 + P(s <= v)/256 = v/255. (A float a pixel would cost ten times as much.)
     """
     n = images.numel()
-    words = torch.empty((n + 7) // 8, dtype=torch.int64, device=images.device).random_(-(2**63), None, generator=generator)
+    words = torch.empty((n + 7) // 8, dtype=torch.int64, device=images.device).random_(
+        -(2**63), None, generator=generator
+    )
     r = words.view(torch.uint8)[:n].view(images.shape)
     s = torch.full_like(r, 1 + generator.initial_seed() % 255)  # full: comparing with a scalar is not vectorised
     return (r.sub_((r >= s).view(torch.uint8)) < images).view(torch.uint8)

@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,11 @@ class Plan:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def plan(config: Resolved) -> Plan:
-    """Open the data and build the model. What cannot work is refused here, before a folder exists."""
+def plan(config: Resolved, vocabularies: Mapping[str, Mapping[str, Any]] | None = None) -> Plan:
+    """Open the data and build the model. What cannot work is refused here, before a folder exists.
+
+    vocabularies: those the run began with, where it is resumed.
+    """
     train = config["train"]
     if not train.steps and not train.minutes:
         raise UsageError("A run needs a budget: --steps N or --minutes M (train.steps and train.minutes are both 0).")
@@ -75,16 +78,8 @@ def plan(config: Resolved) -> Plan:
         {**settle(train, device), "train.threads": torch.get_num_threads()}, f"measured on this {device.type}"
     ).replace(absolute_paths(config["data"]), config.values["data.name"].source)
     spec = config.model_spec
-    dataset, _ = registry().find_dataset(config["data"].name)
-    lacking = [name for name in spec.inputs if name not in dataset.fields]
-    if lacking:
-        fitting = [d.name for d in registry().all("dataset") if set(spec.inputs) <= set(d.fields)]
-        raise UsageError(
-            f"'{spec.name}' needs {' and '.join(lacking)}, which the data set '{dataset.name}' does not have. "
-            f"Data sets that fit: {', '.join(fitting)}."
-        )
     named = config.values["data.name"].source != "model default"
-    pipeline = open_pipeline(config["data"], device, train.seed, fetch=named)
+    pipeline: Pipeline = open_pipeline(config["data"], device, train.seed, fetch=named, vocabularies=vocabularies)
     seed_default_generator(derive_seed(train.seed, "weights"), torch.device("cpu"))
     model: nn.Module = registry().load(spec.factory)(config["model"], pipeline.info)
     model.to(device)
@@ -203,7 +198,8 @@ def reopen(
         if Path(file) not in plugin_files() and not _known(name):
             raise UsageError(f"This run used the plugin file {file}; give it again: --plugin {file}.")
     found = checkpoint.newest(path / "checkpoints")
-    made = plan(resolve(name, layers))
+    header = checkpoint.read_metadata(found.path / "model.safetensors") if found else {}
+    made = plan(resolve(name, layers), header.get("info", {}).get("vocabularies"))
     before = meta.get("fingerprint")
     if before and made.pipeline.fingerprint() != before:
         raise UsageError(

@@ -14,7 +14,8 @@ from sklearn.datasets import load_digits
 
 from gentool.data import transforms
 from gentool.data.config import DataConfig, absolute_paths
-from gentool.data.pipeline import Pipeline, open_pipeline
+from gentool.data.images import ImagePipeline as Pipeline
+from gentool.data.pipeline import open_pipeline
 from gentool.data.sets import ImageSet
 from gentool.errors import UsageError
 

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from gentool.data.config import DataConfig
-from gentool.data.pipeline import Pipeline, open_pipeline
+from gentool.data.images import ImagePipeline as Pipeline
+from gentool.data.pipeline import open_pipeline
 
 PLACES = [Path(word) for word in os.environ.get("GENTOOL_DATA", "").split(os.pathsep) if word]
 CACHE = os.environ.get("XDG_CACHE_HOME")
