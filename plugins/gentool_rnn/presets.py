@@ -1,0 +1,108 @@
+"""Recipes: defaults (embedded data) and presets of each model, as dotted config keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Keys = Mapping[str, object]
+
+CHARLM_DEFAULTS: Keys = {
+    "data.window": 64,
+    "model.cell": "gru",
+    "train.steps": 600,
+    "train.batch_size": 32,
+    "train.clip": 1.0,
+    "optim.model.name": "adamw",
+    "optim.model.lr": 5e-3,
+    "optim.model.betas": (0.9, 0.99),
+    "optim.model.weight_decay": 0.01,
+    "schedule.name": "cosine",
+    "schedule.warmup": 50,
+}
+
+CHARLM: Mapping[str, Keys] = {
+    "debug": {
+        "train.steps": 2,
+        "train.batch_size": 4,
+        "data.window": 16,
+        "model.hidden": 16,
+        "model.embed": 8,
+        "validation.examples": 16,
+        "sampler.length": 20,
+    },
+    "rnn": {"model.cell": "rnn"},
+    "lstm": {"model.cell": "lstm"},
+    "gru": {"model.cell": "gru"},
+    "tcn": {"model.cell": "tcn", "model.layers": 5, "model.hidden": 128},
+    "attention": {"model.cell": "attention", "model.layers": 4, "model.hidden": 128},
+}
+
+SEQUENCE_DEFAULTS: Keys = {
+    "train.steps": 600,
+    "train.batch_size": 64,
+    "train.clip": 1.0,
+    "optim.model.lr": 5e-3,
+    "schedule.name": "cosine",
+    "schedule.warmup": 20,
+}
+
+SEQUENCE: Mapping[str, Keys] = {
+    "debug": {
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "model.hidden": 8,
+        "validation.examples": 16,
+    },
+    "many-to-many": {"model.task": "many-to-many"},
+    "one-to-many": {"model.task": "one-to-many", "data.binarize": "threshold", "model.hidden": 128},
+    "rows": {
+        "data.name": "mnist",
+        "model.cell": "gru",
+        "model.hidden": 128,
+        "model.layers": 2,
+        "model.dropout": 0.1,
+        "train.steps": 6000,
+        "train.batch_size": 64,
+        "train.ema": 0.99,
+        "optim.model.lr": 2e-3,
+        "schedule.warmup": 100,
+        "validation.every": 1000,
+    },
+    # About 70,000 parameters each, as published comparisons have it: Bai et al. 2018, table 1.
+    "pixels": {
+        "data.name": "mnist",
+        "model.cell": "gru",
+        "model.steps": "pixels",
+        "model.hidden": 150,
+        "train.minutes": 60,
+        "train.steps": 0,
+        "train.batch_size": 64,
+        "optim.model.lr": 2e-3,
+        "schedule.warmup": 200,
+    },
+    "permuted": {
+        "data.name": "mnist",
+        "model.cell": "gru",
+        "model.steps": "permuted",
+        "model.hidden": 150,
+        "train.minutes": 60,
+        "train.steps": 0,
+        "train.batch_size": 64,
+        "optim.model.lr": 2e-3,
+        "schedule.warmup": 200,
+    },
+    "pixels-tcn": {
+        "data.name": "mnist",
+        "model.cell": "tcn",
+        "model.steps": "pixels",
+        "model.hidden": 25,
+        "model.layers": 8,
+        "model.kernel": 7,
+        "model.dropout": 0.05,
+        "train.minutes": 60,
+        "train.steps": 0,
+        "train.batch_size": 64,
+        "optim.model.lr": 2e-3,
+        "schedule.warmup": 200,
+    },
+}
