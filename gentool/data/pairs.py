@@ -239,8 +239,8 @@ class PairPipeline:
     def _plan(self, data: Sentences, epoch: int, batches: int, size: int) -> Tensor:
         """The pairs of each batch of an epoch: int64 (batches, size)."""
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "pairs", epoch))
-        drawn = data.order[torch.randperm(len(data), generator=generator)]
-        drawn = drawn.repeat(-(-size // len(drawn)))[: batches * size].numpy()  # few pairs: some come again
+        every = data.order[torch.randperm(len(data), generator=generator)]
+        drawn = every.repeat(-(-size // len(every)))[: batches * size].numpy()  # few pairs: some come again
         source, target = data.source.length.cpu().numpy()[drawn], data.target.length.cpu().numpy()[drawn]
         # Every other pool runs from long to short, so that a batch across two of them is still alike in length.
         pool = np.arange(len(drawn)) // (POOL * size)
@@ -266,9 +266,9 @@ class PairPipeline:
         limit: only the first so many pairs of the split (None or 0: all).
         """
         data = self.split(split)
-        order = data.order[: limit or None].numpy()
-        lengths = (data.target.length.cpu().numpy()[order], data.source.length.cpu().numpy()[order])
-        places = torch.from_numpy(order[np.lexsort(lengths)])
+        first = data.order[: limit or None].numpy()
+        lengths = (data.target.length.cpu().numpy()[first], data.source.length.cpu().numpy()[first])
+        places = torch.from_numpy(first[np.lexsort(lengths)])
         for start in range(0, len(places), size):
             yield self._batch(data, places[start : start + size])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,3 +32,15 @@ class Objective(Protocol):
     """What `LossSpec.factory(config)` makes."""
 
     def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]: ...
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """An objective that carries something from step to step, such as the hidden state of a recurrent net (truncated
+    back-propagation through time). The trainer keeps it in every checkpoint and puts it aside while it validates."""
+
+    def carry(self) -> Mapping[str, Tensor]:
+        """What is carried, detached; empty before the first step."""
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `carry` gave; from nothing where it is empty."""

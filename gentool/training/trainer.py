@@ -20,8 +20,10 @@ from gentool.runs.folder import MetricsLog, RunFolder
 from gentool.training import schedule
 from gentool.training.devices import autocast
 from gentool.training.optimisers import Ema, PhaseOptimiser
-from gentool.training.phases import Objective, Phase
+from gentool.training.phases import Objective, Phase, Stateful
 from gentool.training.signals import StopRequest
+
+CARRIED = "objective/"  # what a stateful objective carries, among the tensors of optimizer.safetensors
 
 
 class Diverged(GentoolError):
@@ -234,6 +236,7 @@ class Trainer:
         moments: dict[str, Tensor] = {}
         for optimiser in self.optimisers.values():
             moments.update(optimiser.state())
+        moments.update({f"{CARRIED}{key}": tensor for key, tensor in self._carried().items()})
         parts = {
             "model": self.model.state_dict(),
             "optimizer": moments,
@@ -265,6 +268,7 @@ class Trainer:
         moments = found.tensors("optimizer")
         for optimiser in self.optimisers.values():
             optimiser.load(moments)
+        self._put_back({k.removeprefix(CARRIED): t for k, t in moments.items() if k.startswith(CARRIED)})
         if self.ema is not None:
             averages = found.tensors("ema", self.device)
             if averages:
@@ -276,12 +280,27 @@ class Trainer:
             int(found.state.get("metrics_bytes", 0)),
         )
 
+    def _carried(self) -> dict[str, Tensor]:
+        """A copy of what the objective carries from step to step."""
+        if not isinstance(self.objective, Stateful):
+            return {}
+        return {key: tensor.detach().clone() for key, tensor in self.objective.carry().items()}
+
+    def _put_back(self, tensors: dict[str, Tensor]) -> None:
+        if isinstance(self.objective, Stateful):
+            self.objective.restore({key: tensor.to(self.device) for key, tensor in tensors.items()})
+
     @torch.no_grad()
     def _validate(self, step: int) -> bool:
-        """Run the objective on the validation batches without updates; whether the monitored scalar is the best yet."""
+        """Run the objective on the validation batches without updates; whether the monitored scalar is the best yet.
+
+        The mean is over what the batches' means are over (`Batch.terms`).
+        """
         assert self.validation is not None
         assert self._monitor is not None
         self.model.eval()
+        carried = self._carried()
+        self._put_back({})
         sums: dict[str, float] = {}
         seen = 0
         for number, batch in enumerate(self.validation()):
@@ -289,13 +308,16 @@ class Trainer:
                 seed=self.train.seed, index=number, device=self.device, stream="validation", progress=self._spent_now()
             )
             seed_default_generator(derive_seed(self.train.seed, "validation", number), self.device)
+            found: dict[str, list[float]] = {}
             with autocast(self.device, self.train.precision):
                 for phase in self.objective(self.model, batch, where):
                     for key, value in {"loss": phase.loss, **phase.scalars}.items():
-                        name = f"{phase.name}/{key}"
-                        sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
-            seen += len(batch)
+                        found.setdefault(f"{phase.name}/{key}", []).append(float(value))
+            for name, values in found.items():  # several of one name: a phase that comes more than once a step
+                sums[name] = sums.get(name, 0.0) + sum(values) / len(values) * batch.terms
+            seen += batch.terms
         self.model.train()
+        self._put_back(carried)
         if not seen:
             return False
         means = {f"validation/{name}": value / seen for name, value in sums.items()}
