@@ -285,7 +285,8 @@ def _import_file(path: Path) -> ModuleType:
 def registry() -> Registry:
     """The registry: the host's own data sets, installed plugins, then plugin files, in that order.
 
-    ``GENTOOL_PLUGINS`` (comma separated entry point names) is an allow-list; empty means none but the host's.
+    ``GENTOOL_PLUGINS`` (comma separated entry point names) is an allow-list; "built-in" stands for all that gentool
+    brings; empty means none but the host's data sets.
     """
     import importlib.metadata
 
@@ -307,7 +308,7 @@ def registry() -> Registry:
             continue
         seen[point.name, point.value] = None
         plugin = Plugin(point.name, "built in" if dist == HOST else dist, version, module=point.value)
-        if allow is not None and point.name not in allow:
+        if allow is not None and point.name not in allow and not (dist == HOST and "built-in" in allow):
             plugin.state = "disabled"
             plugin.problems.append("not in GENTOOL_PLUGINS")
             made.plugins.append(plugin)

@@ -168,3 +168,6 @@ def test_the_allow_list(monkeypatch: pytest.MonkeyPatch, no_files: None) -> None
     states = {p.name: p.state for p in module.registry().plugins}
     assert states["vqvae"] == "disabled"
     assert states["gan"] == "loaded"
+    monkeypatch.setenv("GENTOOL_PLUGINS", "built-in")
+    module.registry.cache_clear()
+    assert {p.state for p in module.registry().plugins if p.origin == "built in"} == {"loaded"}

@@ -81,7 +81,7 @@ def root(
     no_plugins: bool = typer.Option(False, "--no-plugins", help="Load no plugin but what is built in."),
 ) -> None:
     if no_plugins:
-        os.environ["GENTOOL_PLUGINS"] = "autoencoders,vqvae,autoregressive,gan,metrics"
+        os.environ["GENTOOL_PLUGINS"] = "built-in"
 
 
 def main() -> None:
