@@ -45,7 +45,10 @@ class Picture:
 
 @dataclass
 class Report:
-    """What an evaluator found. `protocol` says in one line how: data, split, N, draws; every figure names it."""
+    """What an evaluator found. `protocol` says in one line how: data, split, N, draws; every figure names it.
+
+    `extra`: further plain JSON values, for `--json` alone.
+    """
 
     name: str
     scalars: list[Scalar] = field(default_factory=list)
@@ -55,6 +58,7 @@ class Report:
     log_y: bool = False
     pictures: list[Picture] = field(default_factory=list)
     table: list[dict[str, object]] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Scalars, table and curves as plain JSON values (pictures go to files)."""
@@ -67,6 +71,7 @@ class Report:
             },
             "table": self.table,
             "curves": [{"name": c.name, "x": list(c.x), "y": list(c.y)} for c in self.curves],
+            **({"extra": self.extra} if self.extra else {}),
         }
 
 
@@ -90,10 +95,16 @@ class Context:
     open_batches: Any
     draw_samples: Any
     shared: dict[Any, Any] = field(default_factory=dict)
+    open_split: Any = None
 
     def batches(self, split: str | None = None, *, limit: int | None = None) -> Iterator[Batch]:
         """The batches of a split (default: the evaluated one), at most `limit` examples."""
         return self.open_batches(split or self.split, limit)  # type: ignore[no-any-return]
+
+    def examples(self, split: str | None = None) -> Any:
+        """A split itself (default: the evaluated one), as its kind of data has it: `Batch.index` gives places in it.
+        Pairs have their sentences in ``.pairs``."""
+        return self.open_split(split or self.split)
 
     def samples(self, n: int) -> Iterator[Samples]:
         """n samples in chunks, memory bounded by the chunk."""

@@ -81,6 +81,7 @@ class Scorer:
             open_batches=batches,
             draw_samples=samples,
             shared=self._shared,
+            open_split=lambda which: self.pipeline.split(which),
         )
 
     def _draw(self, n: int) -> Iterator[Any]:
@@ -105,7 +106,7 @@ class Scorer:
                     outputs = _next_samples(samples) if samples is not None else None
                     evaluator.update(batch, outputs)
                     done += len(batch)
-                    self.on_progress(spec.name, done, total)
+                    self.on_progress(spec.name, min(done, total), total)
             if not done:
                 raise UsageError(f"The split '{context.split}' of '{context.dataset}' is empty.")
         report: Report = evaluator.compute()

@@ -45,6 +45,10 @@ class Tokenizer(ABC):
         """One token as it is shown (not escaped: see `safe_text`)."""
         return self._tokens[index]
 
+    def letters(self, index: int) -> int:
+        """How many characters of the text begin in a token (a byte-pair code may hold the rest of one)."""
+        return len(self._tokens[index])
+
     @abstractmethod
     def pieces(self, text: str) -> list[str]:
         """The text cut as `encode` cuts it, one piece an id, unknown ones as they stand in the text."""
@@ -222,6 +226,8 @@ class Bpe(Tokenizer):
         return self._engine.encode(text, add_special_tokens=False)
 
     def encode(self, text: str) -> list[int]:
+        if text.encode("utf-8", "replace") != text.encode("utf-8", "surrogatepass"):
+            raise UsageError("The text has characters that are no Unicode text (lone surrogates); leave them out.")
         shift = len(self.marks)
         return [i + shift for i in self._run(text).ids]
 
@@ -238,6 +244,9 @@ class Bpe(Tokenizer):
 
     def token(self, index: int) -> str:
         return self.join([super().token(index)])
+
+    def letters(self, index: int) -> int:
+        return sum(byte & 0xC0 != 0x80 for byte in self._bytes(self._tokens[index]))
 
     def to_json(self) -> dict[str, Any]:
         # A letter is never a space or a newline, so one text holds them all: half the length of nested lists.

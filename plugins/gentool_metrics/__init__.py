@@ -1,4 +1,5 @@
-"""Evaluators that serve every image family: likelihood, reconstruction, Fréchet and kernel distances, memorisation.
+"""Evaluators that serve many families: of pictures likelihood, reconstruction, Fréchet and kernel distances and
+memorisation; perplexity of models of text; accuracy of classifiers.
 
 FID (Heusel et al. 2017), KID (Bińkowski et al. 2018), precision and recall (Kynkäänniemi et al. 2019), density and
 coverage (Naeem et al. 2020) are computed over the features of a small classifier of the data set itself, which ships
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gentool.hooks import hookimpl
-from gentool.specs import EvaluatorSpec, NoConfig, option
+from gentool.specs import EvaluatorSpec, NoConfig, Output, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,13 @@ class MemorisationConfig:
     n: int = option(1000, "how many samples, and how many test pictures, to look up", ge=2)
     space: Literal["pixels", "features"] = option("pixels", "where distance is measured")
     show: int = option(16, "how many of the most suspicious samples to show above their neighbours", ge=1, le=256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerplexityConfig:
+    """Options of `perplexity`."""
+
+    carry: bool = option(True, "carry the state from window to window; false: every window from nothing")
 
 
 NLL = EvaluatorSpec(
@@ -126,7 +134,25 @@ MEMORISATION = EvaluatorSpec(
     aliases=("memorization",),
 )
 
+PERPLEXITY = EvaluatorSpec(
+    name="perplexity",
+    summary="perplexity and bits per character of a text, read in order with the state carried (or by windows)",
+    factory="gentool_metrics.language:Perplexity",
+    needs=("next-token",),
+    outputs=(Output.TEXT,),
+    config=PerplexityConfig,
+)
+
+ACCURACY = EvaluatorSpec(
+    name="accuracy",
+    summary="accuracy of a classifier, by class, and what is taken for what",
+    factory="gentool_metrics.classification:Accuracy",
+    needs=("classify",),
+    outputs=(Output.LABEL,),
+    config=NoConfig,
+)
+
 
 @hookimpl
 def gentool_evaluators() -> Iterable[EvaluatorSpec]:
-    return [NLL, BITS_PER_DIM, RECONSTRUCTION, FID, KID, PRECISION_RECALL, MEMORISATION]
+    return [NLL, BITS_PER_DIM, RECONSTRUCTION, FID, KID, PRECISION_RECALL, MEMORISATION, PERPLEXITY, ACCURACY]
