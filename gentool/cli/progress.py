@@ -40,7 +40,11 @@ class Bar:
         )
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
-        self.losses.update((key, value) for key, value in values.items() if key.endswith("/loss"))
+        losses = {key: value for key, value in values.items() if key.endswith("/loss")}
+        if losses:  # a phase that is over is no longer shown: those of this step replace the earlier ones of their kind
+            checked = any(key.startswith("validation/") for key in losses)
+            kept = {k: v for k, v in self.losses.items() if k.startswith("validation/") != checked}
+            self.losses = {**losses, **kept} if not checked else {**kept, **losses}
         if step > self.bar.n:
             now = time.monotonic()
             if now >= self._next:
