@@ -57,7 +57,7 @@ class _Layer:
         self.c = state[1].clone() if len(state) > 1 else None
         n, size = self.h.shape
         self.size = size
-        self.w_h = w.hidden.t()
+        self.w_h = w.hidden.t().contiguous()
         self.a = self.h.new_empty(n, gates * size)
 
 
@@ -119,8 +119,11 @@ class Folded:
         weights = [net.weights(layer) for layer in range(net.layers)]
         self.layers = [kind(w, [part[i] for part in parts]) for i, w in enumerate(weights)]
         self.table = model.input.folded(weights[0].input, self.layers[0].bias).contiguous()
-        self.above = [(layer, w.input.t(), torch.empty_like(layer.a)) for layer, w in zip(self.layers[1:], weights[1:])]
-        self.head, self.head_bias = model.head.weight.t(), model.head.bias
+        self.above = [
+            (layer, w.input.t().contiguous(), torch.empty_like(layer.a))
+            for layer, w in zip(self.layers[1:], weights[1:])
+        ]
+        self.head, self.head_bias = model.head.weight.t().contiguous(), model.head.bias
 
     def step(self, tokens: Tensor) -> Tensor:
         h = self.layers[0].step(self.table.index_select(0, tokens))

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from .pictures import Sequence
 
 
+def wide(logits: Tensor) -> Tensor:
+    """Logits in float32 at least: log-sum-exp in bfloat16 loses what a loss is about."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 class NextToken:
     """L = mean_t -log p(x_{t+1} | x_1 ... x_t) in nats a token, one update a chunk of steps.
 
@@ -49,7 +54,7 @@ class NextToken:
             state = model.detach(state)
             self._keep(batch, state)  # before the update: nobody need come back for it
             scored = (target >= 0).sum()
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), reduction="sum")
+            loss = F.cross_entropy(wide(logits).flatten(0, 1), target.flatten(), reduction="sum")
             yield Phase("model", loss / scored.clamp(min=1))
 
     def _take(self, batch: Batch) -> dict[str, Tensor] | None:
@@ -67,18 +72,16 @@ class NextToken:
         rows = batch.index
         if rows is None:
             return
-        need = int(rows.max()) + 1
-        if need == len(rows):  # all rows there are, in order
+        there = max((len(part) for part in self._state.values()), default=0)
+        if len(rows) == max(there, int(rows.max()) + 1):  # all rows there are, in order
             self._state = {name: part.contiguous() for name, part in state.items()}
             return
         for name, part in state.items():
-            kept = self._state.get(name)
-            if kept is None or len(kept) < need:
-                room = part.new_zeros(need, *part.shape[1:])
-                if kept is not None:
-                    room[: len(kept)] = kept
-                self._state[name] = kept = room
-            kept[rows] = part
+            room = part.new_zeros(max(there, int(rows.max()) + 1), *part.shape[1:])
+            if there:
+                room[:there] = self._state[name]
+            room[rows] = part
+            self._state[name] = room
 
 
 class Steps:
@@ -97,11 +100,11 @@ class Steps:
             return
         if model.config.task == "many-to-one":
             last = model.logits(x)
-            loss = F.cross_entropy(last.float(), y)
+            loss = F.cross_entropy(wide(last), y)
         else:
             each = model.step_logits(x)
             last = each[:, -1]
-            loss = F.cross_entropy(each.flatten(0, 1).float(), y.repeat_interleave(each.shape[1]))
+            loss = F.cross_entropy(wide(each).flatten(0, 1), y.repeat_interleave(each.shape[1]))
         with torch.no_grad():
             right = (last.argmax(1) == y).float().mean()
         yield Phase("model", loss, {"accuracy": right})

@@ -103,11 +103,11 @@ class Sequence(nn.Module):
     def emit(self, labels: Tensor, uniform: Tensor) -> Tensor:
         """Pictures (N, C, H, W) of -1 and 1 for labels (N,), step after step, by uniform numbers (N, T, F)."""
         state = self.backbone.start(len(labels))
-        x = torch.cat([uniform.new_zeros(len(labels), self.features), F.one_hot(labels, self.classes)], 1)
+        x = torch.cat([uniform.new_zeros(len(labels), self.features), F.one_hot(labels, self.classes).to(uniform)], 1)
         steps = []
         for u in uniform.unbind(1):
             features, state = self.backbone(x[:, None], state)
-            step = torch.where(u < torch.sigmoid(self.head(features[:, 0])), 1.0, -1.0)
-            steps.append(step)
-            x = F.pad(step, (0, self.classes))
+            white = u < torch.sigmoid(self.head(features[:, 0]))
+            steps.append(white.to(uniform.dtype) * 2 - 1)
+            x = F.pad(steps[-1], (0, self.classes))
         return self.to_images(torch.stack(steps, 1))

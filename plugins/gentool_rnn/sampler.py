@@ -16,6 +16,7 @@ from gentool.data.tokens import tokenizer
 
 from .decoding import Decoder, decoder
 
+BELOW_ONE = 1 - 2**-22  # so that a uniform number times the total is below it in float32, too
 UNFINISHED = "\ufffd"  # what a decoder shows for the first bytes of a character
 
 
@@ -75,13 +76,12 @@ def choose(logits: Tensor, u: Tensor, temperature: float = 1.0, top_k: int = 0, 
         weights = weights.masked_fill(weights < least, 0.0)
     if top_p < 1:
         ranked, order = weights.sort(1, descending=True)
-        ranked = ranked / ranked.sum(1, keepdim=True)
         before = ranked.cumsum(1) - ranked
-        weights = torch.zeros_like(weights).scatter(1, order, ranked.masked_fill(before >= top_p, 0.0))
+        out = before >= top_p * ranked.sum(1, keepdim=True)
+        weights = torch.zeros_like(weights).scatter(1, order, ranked.masked_fill(out, 0.0))
+    # The first token whose cumulative weight is above u times the total: so its own weight is not 0.
     cumulative = weights.cumsum(1)
-    # The first token whose cumulative weight is above u times the total: its own weight is then not 0.
-    place = torch.searchsorted(cumulative, (u[:, None] * cumulative[:, -1:]).to(cumulative.dtype), right=True)
-    return place[:, 0].clamp(max=logits.shape[1] - 1)
+    return (cumulative <= BELOW_ONE * u[:, None] * cumulative[:, -1:]).sum(1)
 
 
 class Writer:

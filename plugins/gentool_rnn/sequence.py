@@ -41,7 +41,7 @@ class VanillaSequence(Function):
     def forward(ctx: Any, x: Tensor, h0: Tensor, w_h: Tensor) -> Tensor:
         h = x.new_empty(len(x) + 1, *h0.shape)
         h[0] = h0
-        w = w_h.t()
+        w = w_h.t().contiguous()  # read at every step: worth laying out once
         rows = h.unbind(0)
         for x_t, before, after in zip(x.unbind(0), rows[:-1], rows[1:], strict=True):
             torch.addmm(x_t, before, w, out=after)
@@ -75,7 +75,7 @@ class LSTMSequence(Function):
         h, c = x.new_empty(len(x) + 1, *h0.shape), x.new_empty(len(x) + 1, *h0.shape)
         tanh_c = torch.empty_like(h[1:])
         h[0], c[0] = h0, c0
-        w = w_h.t()
+        w = w_h.t().contiguous()  # read at every step: worth laying out once
         gates = zip(x.unbind(0), a.unbind(0), a[..., : 2 * size].unbind(0), *(g.unbind(0) for g in a.chunk(4, -1)))
         h_rows, c_rows, out = h.unbind(0), c.unbind(0), tanh_c.unbind(0)
         for t, (x_t, a_t, i_f, i, f, g, o) in enumerate(gates):
@@ -132,7 +132,7 @@ class GRUSequence(Function):
         n = x.new_empty(*x.shape[:2], size)
         h = x.new_empty(len(x) + 1, *h0.shape)
         h[0] = h0
-        w = w_h.t()
+        w = w_h.t().contiguous()  # read at every step: worth laying out once
         bias = torch.cat([b_n.new_zeros(2 * size), b_n])
         rows = h.unbind(0)
         gates = zip(
