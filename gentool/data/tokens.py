@@ -41,6 +41,10 @@ class Tokenizer(ABC):
     def size(self) -> int:
         return len(self._tokens)
 
+    def piece(self, index: int) -> str:
+        """One token as `pieces` and `join` have it."""
+        return self._tokens[index]
+
     def token(self, index: int) -> str:
         """One token as it is shown (not escaped: see `safe_text`)."""
         return self._tokens[index]
