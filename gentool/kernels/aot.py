@@ -140,7 +140,11 @@ def _judge_loop(finding: Finding, code: Code, machine: Machine, case: Case, dtyp
         say("no 16-byte load from global memory")
     if machine.tensor_cores and not (code.count("HGMMA") or code.count("HMMA")):
         say("no tensor core instruction")
-    finding.per_element, finding.budget = _per_element(finding, code, machine, case, dtype), case.instructions
+    import torch
+
+    budget = case.instructions
+    finding.budget = budget if isinstance(budget, float) else budget[dtype == torch.bfloat16]
+    finding.per_element = _per_element(finding, code, machine, case, dtype)
     if not finding.per_element:
         say("no inner loop was found")
     elif finding.per_element > finding.budget:

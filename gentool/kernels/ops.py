@@ -44,7 +44,7 @@ class Case:
     make: Callable[[torch.device, torch.dtype], tuple[Any, ...]]
     bytes: int = 0  # the floor in float32: every input read once, every output written once
     flops: int = 0  # the floating-point operations the result needs
-    instructions: float = 0.0  # budget, see `Machine`
+    instructions: float | tuple[float, float] = 0.0  # budget, see `Machine`; a pair: of float32, of bfloat16
     seconds: float = 0.2  # what a bench may spend on timing one way to compute it
 
 

@@ -360,17 +360,21 @@ def _paint_kernel(  # type: ignore[no-untyped-def]
 # -- launch -------------------------------------------------------------------------------------------------------
 
 
-def paint_config(shape: Shape, p: int, width: int) -> dict[str, int]:
-    """The sizes that the launch fixes at compile time, for a net of p features on pictures of this width."""
+def paint_config(shape: Shape, p: int, width: int, tight: bool = False) -> dict[str, int]:
+    """The sizes that the launch fixes at compile time, for a net of p features on pictures of this width.
+
+    tight: bfloat16 weights, whose conversion takes registers, and more than two levels, which do too: in longer blocks
+    a wide net would spill.
+    """
     slope = field.slope(shape.config())
     diagonal = min(width, -(-width // slope))
     return {
         "P": up(p),
         "S": slope,
         "SLOTS": 1 << (diagonal - 1).bit_length(),
-        "BLOCK": 16 if up(p) in (16, 128) else 32,
+        "BLOCK": 16 if up(p) == 16 or (tight and up(p) >= 64) else 32,
         "TILE": TILE,
-        "num_warps": 8 if up(p) >= 32 else 4,
+        "num_warps": 8 if up(p) >= 64 else 4,
     }
 
 
@@ -410,7 +414,7 @@ def _paint_case(
     rows = reach + (config.get("field", "full") == "full")
     macs = layers * (rows * (2 * reach + 1) * p * 2 * p + 4 * p * p + (reach + 1) * p * 2 * p + p * p)
     return Case(
-        name=name, make=make, bytes=4 * macs, flops=2 * macs * size[1] * size[2] * n, instructions=budget, seconds=1.0
+        name=name, make=make, bytes=4 * macs, flops=2 * macs * size[1] * size[2] * n, instructions=(budget, 15.0), seconds=1.0
     )
 
 
@@ -457,7 +461,8 @@ def paint(
     weights = unflatten(flat, facts)
     (height, width, n, channels), p = chances.shape, weights.layers[0].out.shape[1]
     planes = weights.values.shape[1]
-    config = paint_config(facts, p, width)
+    tight = weights.layers[0].out.dtype == torch.bfloat16 and len(weights.values) > 2
+    config = paint_config(facts, p, width, tight)
     packed = pack(weights, p, config["BLOCK"])
     wide, q = config["P"], packed["w_hidden"].shape[-1]
     processors = torch.cuda.get_device_properties(chances.device).multi_processor_count if chances.is_cuda else 1
