@@ -65,7 +65,10 @@ VAE = ModelSpec(
     offers=("elbo", "encode", "decode", "reconstruct", "features", "likelihood", "variational"),
     paper="Kingma & Welling 2014, arXiv:1312.6114",
     defaults=presets.VAE_DEFAULTS,
-    checkpoints={"mnist": "checkpoints/vae-mnist.safetensors"},
+    checkpoints={
+        "mnist": "checkpoints/vae-mnist.safetensors",
+        "fashion-mnist": "checkpoints/vae-fashion-mnist.safetensors",
+    },
     presets=presets.VAE,
 )
 
