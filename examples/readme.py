@@ -24,7 +24,8 @@ PAPERS = {
     ("vqvae", "cifar10"): "4.67 bits/dim (van den Oord et al. 2017, original pixels)",
 }
 # Which of a card's scores the table shows, in this order, by the start of their names.
-SHOWN = ("-iwae", "-elbo", "NLL", "bits/dim, at most", "FID (", "PSNR", "usage")
+SHOWN = ("-iwae", "-elbo", "NLL", "bits/dim, at most", "FID (", "PSNR", "usage",
+         "nats/char", "bits/char", "exact match", "BLEU", "chrF", "accuracy")  # fmt: skip
 
 
 def help_block() -> str:
@@ -52,6 +53,7 @@ def cards() -> list[tuple[str, str, dict]]:
 def shown_scores(card: dict) -> str:
     scores = card.get("scores", {})
     kept = [name for start in SHOWN for name in scores if name.startswith(start)]
+    kept = [name for name in kept if not (name[0] == "-" and scores[name].startswith("-"))]  # a density of its own scale
     short = {name: name.partition(" (")[0].lstrip("-") for name in kept}
     return "; ".join(f"{short[name]} {scores[name]}" for name in dict.fromkeys(kept)) or "not scored"
 
