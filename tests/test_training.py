@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from gentool.config import Layer, resolve
-from gentool.errors import UsageError
+from gentool.errors import GentoolError, UsageError
 from gentool.randomness import Step, derive_seed
 from gentool.runs import checkpoint
 from gentool.runs.folder import RunFolder
@@ -280,3 +280,44 @@ def test_two_writers_are_one_too_many(tmp_path: Path, gentool_process: Callable[
     assert result.code == 2
     assert "another process" in result.err
     assert len(result.err.strip().splitlines()) == 1
+
+
+class Cramped:
+    """An objective on a device that holds `most` examples; from step `since` on."""
+
+    def __init__(self, inner: Any, most: int, since: int = 0) -> None:
+        self.inner, self.most, self.since = inner, most, since
+
+    def __call__(self, model: Any, batch: Any, step: Step) -> Iterator[Any]:
+        if len(batch) > self.most and step.index >= self.since:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        yield from self.inner(model, batch, step)
+
+
+def test_out_of_memory_halves_the_micro_batches(tmp_path: Path) -> None:
+    """As if the parts had been asked for, and a resumed run goes on with them."""
+    _, asked, _ = run(tmp_path / "a", **{"train.accumulate": 4, "train.batch_size": 16})
+    config = resolve("tiny", [Layer("x", {"train.batch_size": 16})])
+    made = session.plan(config)
+    folder = session.begin(made, tmp_path / "b", None, None)
+    said: list[str] = []
+    trainer = session.trainer(made, folder, Hooks(notice=said.append))
+    trainer.objective = trainer.step_compute = Cramped(trainer.objective, 5)
+    trainer.begin()
+    assert trainer.fit() == "done"
+    assert final(asked) == final(folder.path)
+    assert ["2 parts" in text or "4 parts" in text for text in said] == [True, True]
+    again, _, found = session.reopen(folder.path, 20, {})
+    resumed = session.trainer(again, folder, Hooks())
+    resumed.load(found)
+    assert resumed.progress.accumulate == 4
+
+
+def test_out_of_memory_that_cannot_be_helped_says_so(tmp_path: Path) -> None:
+    made = session.plan(resolve("tiny", [Layer("x", {"train.batch_size": 16})]))
+    folder = session.begin(made, tmp_path, None, None)
+    trainer = session.trainer(made, folder, Hooks())
+    trainer.objective = trainer.step_compute = Cramped(trainer.objective, 0, since=3)
+    trainer.begin()
+    with pytest.raises(GentoolError, match="out of memory at step 3, with 16 examples in 16 parts; try a smaller"):
+        trainer.fit()

@@ -38,6 +38,7 @@ class Progress:
     seconds: float = 0.0
     best: dict[str, Any] | None = None
     metrics_bytes: int = 0
+    accumulate: int = 1  # micro-batches a step: train.accumulate, or more where memory did not suffice
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.train = self.config["train"]
-        self.progress = Progress()
+        self.progress = Progress(accumulate=self.train.accumulate)
         self.optimisers = {
             phase: PhaseOptimiser(phase, self.module(phase), self.config["optim"][phase])
             for phase in self.config.model_spec.phases
@@ -151,17 +152,51 @@ class Trainer:
         seed_default_generator(derive_seed(self.train.seed, "default", index), self.device)
         batch = self.train_batch(index, self.train.batch_size)
         values: dict[str, Any] = {}
-        if self.train.accumulate == 1:
-            self._run_phases([self.step_compute(self.model, batch, step)], step, values)
+        try:
+            self._run_phases(self._micro_batches(batch, step), step, values)
+        except torch.OutOfMemoryError:
+            if values:  # a phase of this step is updated already: to begin it again would be another run
+                raise self._too_large(index) from None
+            retry = True
         else:
-            parts = batch.chunk(self.train.accumulate)
-            runs = [
-                self.step_compute(self.model, part, step.at(index, stream=f"train.{i}")) for i, part in enumerate(parts)
-            ]
-            self._run_phases(runs, step, values)
+            retry = False
+        if retry:  # outside of the except block, whose traceback holds the tensors of the failed step
+            self._halve(index)
+            return self.one_step(index)
         if self.ema is not None:
             self.ema.update(index)
         return values
+
+    def _micro_batches(self, batch: Batch, step: Step) -> list[Any]:
+        """The objective's generator of each micro-batch."""
+        if self.progress.accumulate == 1:
+            return [self.step_compute(self.model, batch, step)]
+        parts = batch.chunk(self.progress.accumulate)
+        return [
+            self.step_compute(self.model, part, step.at(step.index, stream=f"train.{i}"))
+            for i, part in enumerate(parts)
+        ]
+
+    def _halve(self, index: int) -> None:
+        """After the device ran out of memory: smaller micro-batches, as many more of them; the batch stays what it is."""
+        if 2 * self.progress.accumulate > self.train.batch_size:
+            raise self._too_large(index)
+        self.progress.accumulate *= 2
+        self.model.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        text = (
+            f"Out of memory at step {index}: a batch now goes in {self.progress.accumulate} parts "
+            f"(--set train.accumulate={self.progress.accumulate} does so from the start)."
+        )
+        self.folder.log(text)
+        self.hooks.notice(text)
+
+    def _too_large(self, index: int) -> GentoolError:
+        return GentoolError(
+            f"The device ran out of memory at step {index}, with {self.train.batch_size} examples in "
+            f"{self.progress.accumulate} parts; try a smaller --batch-size, --precision bf16, or a smaller model."
+        )
 
     def _run_phases(self, runs: list[Any], step: Step, values: dict[str, Any]) -> None:
         """Advance one generator a micro-batch in lockstep: all backwards of a phase, then its one update."""
@@ -171,7 +206,7 @@ class Trainer:
                 with autocast(self.device, self.train.precision):
                     phase = next(run, None)
                 if phase is None:
-                    break
+                    continue  # the others end here too, and do what they have left to do
                 if phase.name not in self.optimisers:
                     raise GentoolError(
                         f"The loss '{self.config.loss_spec.name}' yields a phase '{phase.name}', which "
@@ -246,6 +281,7 @@ class Trainer:
             "seconds": self.progress.seconds,
             "best": self.progress.best,
             "metrics_bytes": self.progress.metrics_bytes,
+            "accumulate": self.progress.accumulate,
             "seed": self.train.seed,
         }
         checkpoint.save(folder, self.progress.step, parts, state, {**self.metadata, "step": self.progress.step})
@@ -278,6 +314,7 @@ class Trainer:
             float(found.state.get("seconds", 0.0)),
             found.state.get("best"),
             int(found.state.get("metrics_bytes", 0)),
+            int(found.state.get("accumulate", self.train.accumulate)),
         )
 
     def _carried(self) -> dict[str, Tensor]:
