@@ -6,7 +6,7 @@ The uniform number of a token is a function of (seed, item, place), so every dec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,9 +14,15 @@ from torch import Tensor
 from gentool import Partial, Samples, Step
 from gentool.data.tokens import tokenizer
 
+from . import kernels
+from .backbone import State
 from .decoding import Decoder, decoder
+from .kernels import BELOW_ONE
+from .recurrent import Recurrent
 
-BELOW_ONE = 1 - 2**-22  # so that a uniform number times the total is below it in float32, too
+if TYPE_CHECKING:
+    from .language import CharLM
+
 UNFINISHED = "\ufffd"  # what a decoder shows for the first bytes of a character
 
 
@@ -44,7 +50,11 @@ def autoregressive(
     uniform = step.uniform(n, length, purpose="tokens").t().contiguous()
     writer = Writer(tokens, n, prompt)
     yield Partial(0, length, text=writer.shown())
-    for done, drawn in enumerate(draw(logits[:, -1], decoder(model, state), uniform, temperature, top_k, top_p), 1):
+    if top_k == 0 and top_p == 1 and temperature > 0 and one_launch(model, uniform.device):
+        tokens_drawn = launches(model, logits[:, -1], state, uniform, temperature)
+    else:
+        tokens_drawn = draw(logits[:, -1], decoder(model, state), uniform, temperature, top_k, top_p)
+    for done, drawn in enumerate(tokens_drawn, 1):
         writer.add(drawn.tolist())
         yield Partial(done, length, text=writer.shown())
     yield Samples(text=writer.whole())
@@ -60,6 +70,31 @@ def draw(
         yield drawn
         if place < last:
             logits = net.step(drawn)
+
+
+def one_launch(model: Any, device: torch.device) -> bool:
+    """Whether whole runs of steps are one launch of the family's kernel for this model and device."""
+    net = getattr(model, "backbone", None)
+    if not isinstance(net, Recurrent) or net.config.cell == "rnn":
+        return False
+    return kernels.decode.uses_triton(device) and not kernels.unfit(net.width, model.tokenizer.size)
+
+
+def launches(
+    model: CharLM, logits: Tensor, state: State, uniform: Tensor, temperature: float, each: int = 32
+) -> Iterator[Tensor]:
+    """What `draw` gives, by launches of `each` steps."""
+    net = model.backbone
+    assert isinstance(net, Recurrent)
+    parts = net.begin(state)
+    packed = [part.contiguous() for part in kernels.pack(model)]
+    drawn = choose(logits, uniform[0], temperature)[None]
+    yield drawn[0]
+    for part in uniform[1:].split(each):
+        drawn, *parts = kernels.decode(
+            drawn[-1], parts[0], parts[-1], part, packed, net.config.cell == "gru", temperature
+        )
+        yield from drawn
 
 
 def choose(logits: Tensor, u: Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> Tensor:

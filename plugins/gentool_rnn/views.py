@@ -52,7 +52,7 @@ class GradientFlow:
     linear, as the theory has it: with strong inputs its slope, below 1, makes every vanilla net vanish.
     """
 
-    DAMPED = 0.01
+    DAMPED = 1e-6
 
     def __init__(self, config: GradientFlowConfig, context: Context):
         self.config, self.context = config, context
@@ -111,7 +111,7 @@ class GradientFlow:
         cut = [piece for stream in whole for piece in stream[: len(stream) // size * size].view(-1, size)]
         if not cut:
             raise UsageError(
-                f"There is no stretch of {size} tokens in a stream of this split; take fewer: --set steps=20."
+                f"There is no stretch of {size} tokens in a stream of this split; take fewer: --set gradient-flow.steps=20."
             )
         return torch.stack(cut[: self.config.rows])
 

@@ -97,6 +97,7 @@ def test_a_kernel_that_spills_is_caught(tmp_path):
     [
         ("nearest", "_nearest_kernel"),
         ("paint", "_paint_kernel"),
+        ("decode", "_decode_kernel"),
     ],
 )
 def test_every_kernel_compiles_as_it_should(only, name):

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.skipif(
         ("interpreted_vqvae.py", ""),
         ("interpreted_autoregressive.py", "colours or known"),
         pytest.param("interpreted_autoregressive.py", "", marks=pytest.mark.slow),
+        ("interpreted_rnn.py", "1-2 or launches"),
+        pytest.param("interpreted_rnn.py", "", marks=pytest.mark.slow),
     ],
 )
 def test_interpreted(file, which):
