@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from gentool import DataInfo, Step, UsageError
@@ -101,9 +102,8 @@ class Seq2Seq(nn.Module):
         self.rnn = Recurrence(config.cell, config.embed + extra, hidden, config.layers, config.dropout)
         self.bridge = nn.Linear(size, self.rnn.state_size)
         self.readout = nn.Linear(hidden + size, config.embed)
-        self.out = nn.Linear(config.embed, self.target.size)
-        if config.tied:
-            self.out.weight = self.embedding.weight
+        self.V = None if config.tied else embedding(self.target.size, config.embed, None)
+        self.bias = nn.Parameter(torch.zeros(self.target.size))
 
     # -- one pass ------------------------------------------------------------------------------------------------------
 
@@ -172,8 +172,8 @@ class Seq2Seq(nn.Module):
         return self.logits(o), state, alpha
 
     def logits(self, o: Tensor) -> Tensor:
-        """Scores of the target's tokens (..., V)."""
-        return self.out(o)  # type: ignore[no-any-return]
+        """Scores of the target's tokens (..., V): V o + b, with V the target's embedding where they are tied."""
+        return F.linear(o, (self.embedding if self.V is None else self.V).weight, self.bias)
 
     # -- what is promised ----------------------------------------------------------------------------------------------
 

@@ -183,8 +183,11 @@ def test_learns_to_copy_backwards(order, attention):
 
 def test_tied_weights_are_one():
     tied, own = net(tied=True), net(tied=False)
-    assert tied.out.weight is tied.embedding.weight
-    assert sum(p.numel() for p in own.parameters()) - sum(p.numel() for p in tied.parameters()) == own.out.weight.numel()
+    assert tied.V is None
+    assert sum(p.numel() for p in own.parameters()) - sum(p.numel() for p in tied.parameters()) == own.V.weight.numel()
+    o = torch.randn(3, 6).double()
+    torch.testing.assert_close(tied.logits(o), o @ tied.embedding.weight.T + tied.bias)
+    torch.testing.assert_close(own.logits(o), o @ own.V.weight.T + own.bias)
     assert math.isclose(float(net(embed=64).embedding.weight[3:].norm(dim=1).mean().detach()), 1, rel_tol=0.2)
 
 

@@ -155,7 +155,7 @@ def test_draws_have_the_models_odds():
 def test_a_target_that_does_not_end_is_cut_and_said_to_be():
     model = net(seed=1, target=3)
     with torch.no_grad():
-        model.out.bias[END] = -math.inf
+        model.bias[END] = -math.inf
     source, length = padded([[4, 5, 2], [6, 2, 0]])
     for how in (Search(beam=1), Search(beam=3, best=3), Search(sample=True, best=2)):
         for b, hypotheses in enumerate(search(model, source, length, how, step=STEP)):
@@ -168,7 +168,7 @@ def test_a_target_that_does_not_end_is_cut_and_said_to_be():
 def test_nothing_writes_padding_or_start():
     model = net(seed=4)
     with torch.no_grad():
-        model.out.bias[:2] = 100
+        model.bias[:2] = 100
     source, length = padded([[4, 5, 2]])
     for how in (Search(beam=1), Search(beam=4, best=4), Search(sample=True, best=20)):
         for h in search(model, source, length, how, step=STEP)[0]:
