@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gentool.data.check import Facts
-    from gentool.data.config import DataConfig
+    from gentool.data.config import AnyData
     from gentool.data.find import Where
     from gentool.specs import DatasetSpec
 
@@ -31,10 +31,8 @@ app = typer.Typer(
     help="List, check, preview and fetch data sets.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
 )
 
-NameArgument = Annotated[str, typer.Argument(help="A data set's name, folder:PATH or array:FILE.npy.", metavar="NAME")]
+NameArgument = Annotated[str, typer.Argument(help="A data set's name, or PREFIX:PATH for your own.", metavar="NAME")]
 FolderOption = Annotated[str, typer.Option("--data-dir", help="Where data sets lie.", metavar="DIR")]
-
-MOST_CLASSES = 20  # shown with their counts
 
 
 @app.command("ls")
@@ -48,7 +46,14 @@ def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOp
     from gentool.show.tables import Column, print_table
 
     print_table(
-        rows, ["name", "found", Column("size", priority=1, shrink=True), Column("licence", priority=2, shrink=True)]
+        rows,
+        [
+            "name",
+            Column("kind", priority=2),
+            "found",
+            Column("size", priority=1, shrink=True),
+            Column("licence", priority=3, shrink=True),
+        ],
     )
     from gentool.show.text import safe_text
 
@@ -73,6 +78,7 @@ def places(data_dir: str = "") -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": spec.name + (":" if spec.prefix else ""),
+                "kind": spec.kind,
                 "found": _found(spec, path),
                 "where": str(path) if path else "",
                 "size": spec.size,
@@ -108,7 +114,7 @@ def _place(spec: DatasetSpec, where: Where) -> Path | None:
 def check(
     name: NameArgument, data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOption = False
 ) -> int:
-    """Read all of a data set: counts by class, range, mean, duplicates, and files that cannot be used."""
+    """Read all of a data set: what there is of each split, duplicates, and what cannot be used."""
     use_plugins(plugin)
     from gentool.data.check import check_dataset
     from gentool.data.find import Where, data_folders
@@ -132,35 +138,11 @@ def _print_facts(facts: Facts) -> None:
     from gentool.show.tables import Column, print_table
     from gentool.show.text import safe_text
 
-    rows = [
-        {
-            "split": part.split,
-            "examples": f"{part.count:,}",
-            "picture": "x".join(map(str, part.image)),
-            "min": f"{part.low:.3f}",
-            "max": f"{part.high:.3f}",
-            "mean": f"{part.mean:.4f}",
-            "std": f"{part.std:.4f}",
-            "duplicates": f"{part.duplicates:,}",
-        }
-        for part in facts.splits
-        if part.count
-    ]
-    print_table(rows, [Column(key, align="left" if key == "split" else "right") for key in rows[0]])
-    names = list(facts.splits[0].classes)
-    if len(names) > MOST_CLASSES:
-        counts = [sum(part.classes[name] for part in facts.splits) for name in names]
-        print(f"{len(names)} classes of {min(counts):,} to {max(counts):,} examples (--json lists them).")
-    elif names:
-        print_table(
-            [
-                {"class": name} | {part.split: f"{part.classes[name]:,}" for part in facts.splits if part.count}
-                for name in names
-            ],
-            [Column("class", shrink=True), *(Column(part.split, align="right") for part in facts.splits if part.count)],
-        )
-    if facts.shared:
-        print(f"{facts.shared:,} different picture(s) of validation or test are in training too.")
+    for rows in filter(None, facts.tables):
+        first, *others = rows[0]
+        print_table(rows, [Column(first, shrink=True), *(Column(key, align="right") for key in others)])
+    for sentence in facts.sentences:
+        print(safe_text(sentence))
     for line in facts.bad[:20]:
         print(f"cannot be used: {safe_text(line)}")
     if len(facts.bad) > 20:
@@ -170,67 +152,64 @@ def _print_facts(facts: Facts) -> None:
 @app.command("preview")
 def preview(
     name: NameArgument,
-    n: Annotated[int, typer.Option("-n", min=1, max=1024, help="How many pictures.")] = 32,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, max=1024, help="How many; 32 pictures or 8 texts without.")
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
     sets: SetOption = None,
     seed: SeedOption = 0,
-    out: Annotated[str | None, typer.Option("--out", help="FILE.png; NAME-SPLIT.png without.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="FILE.png (NAME-SPLIT.png without), or .txt.")] = None,
     data_dir: FolderOption = "",
     plugin: PluginOption = None,
     images: ImagesOption = Images.AUTO,
     quiet: QuietOption = False,
 ) -> int:
-    """Pictures of a data set as a model sees them, transforms included: a PNG, and in the terminal.
+    """Examples of a data set as a model sees them, transforms included: pictures as a PNG and in the terminal, text on
+    stdout.
 
     Of the training split this is the first batch a run of that seed would train on.
     """
     use_plugins(plugin)
-    import itertools
-
     from gentool.cli.common import out_path
-    from gentool.data.pipeline import open_pipeline
+    from gentool.cli.sample import ENDINGS, check_ending
+    from gentool.data.kinds import kind_of
+    from gentool.data.pipeline import Pipeline, open_pipeline
     from gentool.data.sets import check_split
     from gentool.errors import UsageError
-    from gentool.show.grid import make_grid, save_png
     from gentool.show.text import safe_text
 
     check_split(split)
     config = _data_config(name, data_dir, sets)
-    path = out_path(out or f"{_file_name(name)}-{split}.png", (".png",))
-    pipeline = open_pipeline(config, "cpu", seed, fetch=True, say=lambda text: say(text, quiet=quiet))
+    words = kind_of(name).words
+    path = out_path(out, ENDINGS) if out else None
+    check_ending(path, name, words=words)
+    if path is None and not words:
+        path = out_path(f"{_file_name(name)}-{split}.png", ENDINGS)
+    pipeline: Pipeline = open_pipeline(config, "cpu", seed, fetch=True, say=lambda text: say(text, quiet=quiet))
     if not pipeline.has(split):
         raise UsageError(f"The split '{split}' of '{safe_text(name)}' is empty.")
-    count = min(n, pipeline.count(split))
-    in_order = pipeline.batches(split, count, count)
-    batch = pipeline.train_batch(0, count) if split == "train" else next(in_order)
-    captions = None
-    if batch.labels is not None and pipeline.info.classes:
-        captions = [pipeline.info.classes[label] for label in batch.labels.tolist()]
-    columns = min(8, count)
-    assert batch.images is not None
-    save_png(make_grid(batch.images, columns=columns, captions=captions), path)
-    if not quiet:
+    samples = pipeline.preview(split, n or (8 if words else 32))
+    say(f"{safe_text(name)}, {split}: {safe_text(pipeline.summary)}.", quiet=quiet or not words)
+    if path is None:
+        from gentool.show.words import print_texts
+
+        print_texts(samples.text or ())
+        return 0
+    from gentool.show.samples import write_samples
+
+    write_samples(path, iter([samples]), len(samples), len(samples))
+    if not quiet and not words:
         from gentool.cli.progress import show
 
-        show(batch.images, f"{safe_text(name)}, {split}", images, columns)
-        for line in itertools.islice(_rows(captions, columns), 4):
-            say(line)
+        show(samples, f"{safe_text(name)}, {split}", images)
     print(path)
     return 0
 
 
-def _rows(captions: list[str] | None, columns: int) -> Any:
-    """The captions row by row, as the terminal picture has no room for them."""
-    from gentool.show.text import clip, safe_text
-
-    for start in range(0, len(captions or ()), columns):
-        yield clip(" ".join(safe_text(word) for word in (captions or [])[start : start + columns]), 80)
-
-
-def _data_config(name: str, data_dir: str, sets: list[str] | None) -> DataConfig:
+def _data_config(name: str, data_dir: str, sets: list[str] | None) -> AnyData:
     """`data.*` from the flags of this verb."""
     from gentool.config import build_dataclass, parse_set
-    from gentool.data.config import DataConfig
+    from gentool.data.kinds import kind_of
     from gentool.errors import UsageError
     from gentool.show.text import safe_text
 
@@ -240,7 +219,7 @@ def _data_config(name: str, data_dir: str, sets: list[str] | None) -> DataConfig
             raise UsageError(f"'{safe_text(key)[:80]}' (from --set) is not a data setting; they start with 'data.'.")
         values[key.removeprefix("data.")] = value
     given = {"name": name, **({"dir": data_dir} if data_dir else {})}
-    made: DataConfig = build_dataclass(DataConfig, {**values, **given}, "--set")
+    made: AnyData = build_dataclass(kind_of(name).config, {**values, **given}, "--set")
     return made
 
 

@@ -82,9 +82,9 @@ def report(made: Plan, runs: Path, *, as_json: bool) -> None:
         print(f"{key:{width}}  {safe_text(str(entry['value'])):<16} {safe_text(str(entry['source']))}".rstrip())
     total = sum(memory.values())
     parts = ", ".join(f"{name} {_size(n)}" for name, n in memory.items() if n)
-    shape = "x".join(str(s) for s in made.info.image) if made.info.image else "-"
+    summary = safe_text(f"{made.info.name}, {made.pipeline.summary}")
     print(f"\nParameters  {made.parameters:,}")
-    print(f"Data        {made.info.name}, {shape}, {made.pipeline.count('train'):,} training examples")
+    print(f"Data        {summary}, {made.pipeline.count('train'):,} training examples")
     print(f"Device      {made.device}, {made.config['train'].precision}")
     print(f"Memory      about {_size(total)}: {parts}")
     print(f"Goes to     {safe_text(str(runs))}/<date>_{made.config.model_spec.name}_<id>/ (nothing was written)")

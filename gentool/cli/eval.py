@@ -194,6 +194,7 @@ def folder_of(opened: Source) -> Path:
 def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) -> None:
     """A report as text on stdout; its pictures and plots as files, and in the terminal where there is one."""
     from gentool.show.grid import make_grid, save_png
+    from gentool.show.heatmap import heatmap_png, heatmap_terminal
     from gentool.show.plots import plot_png, plot_terminal
     from gentool.show.tables import print_table
     from gentool.show.terminal import show_image
@@ -211,6 +212,12 @@ def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) ->
         save_png(plot_png(report.curves, report.axes, log_y=report.log_y, title=report.name), path)
         if not quiet and sys.stderr.isatty():
             plot_terminal(report.curves, report.axes, log_y=report.log_y, title=report.name)
+        print(path)
+    for heat in report.heatmaps:
+        path = folder / f"{report.name}-{heat.name}.png".replace(" ", "-")
+        save_png(heatmap_png(heat), path)
+        if not quiet and images != Images.OFF:
+            heatmap_terminal(heat)
         print(path)
     for item in report.pictures:
         path = folder / f"{report.name}-{item.name}.png".replace(" ", "-")

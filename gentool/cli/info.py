@@ -49,6 +49,7 @@ def info(
 def gather(kind: str, spec: Any) -> dict[str, Any]:
     """What is known of one spec."""
     from gentool.config import config_table
+    from gentool.data.kinds import kind_named
     from gentool.registry import registry
 
     reg = registry()
@@ -73,8 +74,13 @@ def gather(kind: str, spec: Any) -> dict[str, Any]:
         facts["views"] = sorted(s.name for p in ("sampler", "evaluator") for s in reg.fitting(p, spec) if s.view)
         facts["presets"] = {key: dict(value) for key, value in spec.presets.items()}
         facts["checkpoints"] = {key: card(spec, key) for key in spec.checkpoints}
-    if getattr(spec, "config", None):
-        facts["settings"] = config_table(spec.config)
+    config = getattr(spec, "config", None)
+    if kind == "dataset":
+        facts["holds"], config = spec.kind, kind_named(spec.kind).config
+    if config:
+        facts["settings"] = config_table(config)
+    if kind == "dataset":
+        facts["settings"][0]["default"] = spec.name + (":PATH" if spec.prefix else "")  # data.name is the first
     return facts
 
 
@@ -97,6 +103,7 @@ def show(fact: dict[str, Any]) -> None:
     for key in (
         "paper",
         "aliases",
+        "holds",
         "licence",
         "size",
         "needs",

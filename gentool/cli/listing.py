@@ -69,7 +69,7 @@ def _line(head: str, text: str, width: int = 80) -> str:
 
 def _json(reg: Any, kind: str, spec: Any) -> dict[str, Any]:
     facts = {"name": spec.name, "summary": spec.summary, "plugin": reg.owner(kind, spec.name).name}
-    for extra in ("paper", "needs", "offers", "phases", "licence", "fields", "loss", "sampler", "dataset"):
+    for extra in ("paper", "needs", "offers", "phases", "licence", "kind", "fields", "loss", "sampler", "dataset"):
         if getattr(spec, extra, None):
             facts[extra] = getattr(spec, extra)
     if kind == "model":

@@ -1,7 +1,10 @@
-"""The progress bar of a training run and the pictures along the way."""
+"""The progress bar of a training run, and what the model makes along the way."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -9,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from gentool.show.text import clip
 
+if TYPE_CHECKING:
+    from gentool.sampling import Samples
     from gentool.training.session import Plan
     from gentool.training.trainer import Trainer
 
@@ -64,68 +68,128 @@ class Bar:
         self.bar.close()
 
 
-def preview(made: Plan, trainer: Trainer, step: int) -> Path | None:
-    """Draw samples with the current (averaged) weights into samples/<step>.png."""
-    import copy
-
-    from gentool.show.grid import make_grid, save_png
-
-    samples = draw_images(made, trainer, made.config["preview"].n, copy.deepcopy)
-    if samples is None:
+def preview(made: Plan, trainer: Trainer, step: int, *, quiet: bool = True) -> Path | None:
+    """What the model makes with its current (averaged) weights, into samples/<step>.png or .txt; None where it makes
+    nothing that can be looked at. Of a text the first lines are shown, too."""
+    shown = made_by(made, trainer, made.config["preview"].n)
+    if shown is None:
         return None
-    path = trainer.folder.path / "samples" / f"{step:06d}.png"
-    save_png(make_grid(samples), path)
+    path = keep(shown, trainer.folder.path / "samples" / f"{step:06d}")
+    if shown.text and not quiet:
+        say_text(shown, f"step {step}", lines=4)
     return path
 
 
-def draw_images(made: Plan, trainer: Trainer, n: int, copier: Any) -> Any:
-    """n pictures (n, C, H, W) from the run's sampler; None where the model draws no pictures."""
-    import dataclasses
+def keep(samples: Samples, stem: Path) -> Path:
+    """Write samples beside the others of a run: pictures as .png, text as .txt."""
+    from gentool.show.samples import write_samples
 
-    import torch
+    path = stem.with_name(stem.name + (".png" if samples.images is not None else ".txt"))
+    write_samples(path, iter([samples]), len(samples), len(samples))
+    return path
 
-    from gentool.sampling import Samples, draw
 
+def say_text(samples: Samples, title: str, lines: int) -> None:
+    """The first lines of the first text, above the bar."""
+    from gentool.show.terminal import terminal_size
+    from gentool.show.words import excerpt
+
+    width = min(80, terminal_size(sys.stderr)[0] - 1)
+    text = (samples.text or [""])[0]
+    with contextlib.suppress(OSError):
+        tqdm.write(f"-- {title}\n{excerpt(text, lines, width)}", file=sys.stderr)
+
+
+def made_by(made: Plan, trainer: Trainer, n: int, columns: int | None = None) -> Samples | None:
+    """n samples of the run's sampler, or n pictures with the classes a classifier gives them."""
     config = made.config
     if config.sampler_spec is None:
-        return None
-    model = averaged(trainer, copier)
-    images = []
-    options = dataclasses.asdict(config["sampler"])
-    for event in draw(
-        model, config.sampler_spec, options, n, seed=config["train"].seed, device=made.device, stream="preview"
-    ):
-        if isinstance(event, Samples) and event.images is not None:
-            images.append(event.images.cpu())
-    return torch.cat(images) if images else None
+        return guesses(made, averaged(trainer), n) if "classify" in config.model_spec.offers else None
+    from gentool.sampling import Samples, draw
+    from gentool.show.samples import joined
+
+    events = draw(
+        averaged(trainer),
+        config.sampler_spec,
+        dataclasses.asdict(config["sampler"]),
+        n,
+        seed=config["train"].seed,
+        device=made.device,
+        stream="preview",
+    )
+    found = joined(event for event in events if isinstance(event, Samples))
+    if found is not None and columns is not None:
+        found.columns = columns
+    return found
 
 
-def averaged(trainer: Trainer, copier: Any) -> Any:
+def averaged(trainer: Trainer) -> Any:
     """A copy of the model in eval mode, with averaged weights if the run keeps them."""
-    model = copier(trainer.model).eval()
+    model = copy.deepcopy(trainer.model).eval()
     if trainer.ema is not None:
         model.load_state_dict(trainer.ema.state(trainer.model))
     return model
 
 
-def reconstructions(made: Plan, trainer: Trainer, n: int, copier: Any) -> Any:
-    """n originals followed by n reconstructions, (2n, C, H, W); None where the model does not reconstruct."""
+def guesses(made: Plan, model: Any, n: int) -> Samples:
+    """n held-out pictures, each captioned "predicted (true)", and how many of up to 1,000 are right."""
     import torch
+
+    from gentool.sampling import Samples
+
+    split = held_out(made)
+    classes = made.info.classes
+    right = seen = 0
+    captions: list[str] = []
+    pictures = []
+    with torch.no_grad():
+        for batch in made.pipeline.batches(split, 250, 1000):
+            assert batch.images is not None
+            assert batch.labels is not None
+            predicted = model.logits(batch.images).argmax(1)
+            right += int((predicted == batch.labels).sum())
+            seen += len(batch)
+            if seen - len(batch) < n:
+                pictures.append(batch.images.cpu())
+                both = zip(predicted.tolist(), batch.labels.tolist())
+                captions += [f"{classes[p]} ({classes[t]})" for p, t in both]
+    title = f"predicted (true), {split}: {100 * right / seen:.1f} % of {seen:,} right"
+    return Samples(images=torch.cat(pictures)[:n], captions=captions[:n], columns=min(8, n), title=title)
+
+
+def reconstructions(made: Plan, trainer: Trainer, n: int) -> Samples | None:
+    """n originals followed by n reconstructions; None where the model does not reconstruct."""
+    import torch
+
+    from gentool.sampling import Samples
 
     if "reconstruct" not in made.config.model_spec.offers:
         return None
-    split = "validation" if made.pipeline.has("validation") else "train"
-    batch = next(iter(made.pipeline.batches(split, n, n)))
+    batch = next(iter(made.pipeline.batches(held_out(made), n, n)))
     assert batch.images is not None
     with torch.no_grad():
-        model = averaged(trainer, copier)
+        model = averaged(trainer)
         labels = batch.labels if getattr(model, "conditional", False) else None
         again = model.reconstruct(batch.images, labels)
-    return torch.cat([batch.images, again.clamp(-1, 1)]).cpu()
+    return Samples(images=torch.cat([batch.images, again.clamp(-1, 1)]).cpu(), columns=n)
 
 
-def show(images: Tensor, title: str, mode: str, columns: int | None) -> None:
-    """Titled pictures (n, C, H, W) in the terminal, where there is one."""
+def held_out(made: Plan) -> str:
+    return "validation" if made.pipeline.has("validation") else "train"
+
+
+def show(samples: Samples, title: str, mode: str) -> None:
+    """Titled pictures in the terminal, where there is one, or the first lines of a text, as talk."""
     from gentool.show.terminal import show_image
+    from gentool.show.text import safe_text, write
 
-    show_image(images, mode, columns=columns, title=title)
+    if samples.images is None:
+        say_text(samples, title, lines=12)
+        return
+    shown = show_image(samples.images, mode, columns=samples.columns, title=samples.title or title)
+    if samples.captions and not shown:
+        write(f"{safe_text(samples.title)}\n", sys.stderr)
+    columns = samples.columns or len(samples)
+    captions = [safe_text(word) for word in samples.captions or ()]
+    for start in range(0, min(len(captions), 4 * columns), columns):  # the terminal picture has no room for them
+        write(clip(" ".join(captions[start : start + columns]), 80) + "\n", sys.stderr)

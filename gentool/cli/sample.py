@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,16 +36,23 @@ if TYPE_CHECKING:
     from gentool.sampling import Partial, Samples
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-ENDINGS = (".png", ".npy", ".safetensors", ".json", ".txt")
+PICTURES, TEXTS = (".png", ".npy", ".safetensors"), (".txt", ".json")
+ENDINGS = (*PICTURES, *TEXTS)
+MOST_PROMPT = 1 << 20
 GRID = 256  # a picture of more would show nothing
 
 
 @app.command()
 def sample(
     source: SourceArgument,
-    n: Annotated[int, typer.Option("-n", min=1, max=10_000_000, help="How many.")] = 16,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, max=10_000_000, help="How many; 16 pictures or one text without.")
+    ] = None,
     seed: SeedOption = 0,
     label: Annotated[str | None, typer.Option("--class", help="A class, by number or name.", metavar="C")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Text to start from; - reads stdin.", metavar="TEXT")
+    ] = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="Another sampler that fits.")] = None,
     sets: SetOption = None,
     out: Annotated[str | None, typer.Option("--out", help="FILE.png, .npy, .safetensors, .json or .txt.")] = None,
@@ -60,20 +67,34 @@ def sample(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> int:
-    """Draw samples: a picture in the terminal and a file."""
+    """Draw samples: pictures into a file (and the terminal), text to stdout as it is drawn."""
     use_plugins(plugin)
     path = out_path(out, ENDINGS) if out else None
     opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
     from gentool.scoring import sampler_of
+    from gentool.specs import Output
 
     spec, options = sampler_of(opened, sampler)
     options = changed(spec, options, sets)
+    if prompt is not None:
+        options = with_prompt(spec, options, read_prompt(prompt))
     index = class_index(opened, label)
+    words = spec.output == Output.TEXT
+    n = n or (1 if words else 16)
+    check_ending(path, opened.spec.name, words=words)
     from gentool.sampling import draw
 
     events = draw(
         opened.model, spec, options, n, seed=seed, device=where, label=index, chunk=batch_size, stream="sample"
     )
+    facts = {"n": n, "source": opened.origin, "sampler": spec.name, "seed": seed}
+    if words and path is None:
+        if as_json:
+            texts = [text for chunk in with_bar(events, n, quiet=quiet) for text in chunk.text or ()]
+            print_json({"text": texts, **facts})
+        else:
+            print_words(events, n, quiet=quiet)
+        return 0
     if path is None:
         folder = opened.run / "samples" if opened.run else Path()
         path = folder / f"{opened.spec.name}-{spec.name}-seed{seed}.png"
@@ -84,10 +105,68 @@ def sample(
     if shown is not None and shown.images is not None and not quiet:
         picture(shown, images)
     if as_json:
-        print_json({"file": str(path), "n": n, "source": opened.origin, "sampler": spec.name, "seed": seed})
+        print_json({"file": str(path), **facts})
     else:
         print(path)
     return 0
+
+
+def check_ending(path: Path | None, name: str, *, words: bool) -> None:
+    """Refuse a picture's file for a text, and the other way round, before anything is drawn."""
+    from gentool.errors import UsageError
+    from gentool.show.text import safe_text
+
+    fitting = TEXTS if words else PICTURES
+    if path is not None and path.suffix.lower() not in fitting:
+        what = "pictures" if words else "text"
+        raise UsageError(
+            f"--out {safe_text(str(path))}: '{safe_text(name)}' gives no {what}; name a {' or '.join(fitting)} file."
+        )
+
+
+def with_prompt(spec: Any, options: dict[str, Any], prompt: str) -> dict[str, Any]:
+    """A sampler's or view's options with its text to start from; refused where it takes none."""
+    from gentool.config import check
+    from gentool.errors import UsageError
+    from gentool.specs import config_fields
+
+    if "prompt" not in config_fields(spec.config):
+        raise UsageError(f"'{spec.name}' takes no text to start from; leave it out.")
+    return {**options, "prompt": check(spec.config, "prompt", "the prompt", prompt, "the command line")}
+
+
+def read_prompt(text: str) -> str:
+    """The prompt itself, or stdin's text for "-"; what is no UTF-8 is refused."""
+    from gentool.data.texts import decode
+    from gentool.errors import UsageError
+
+    if text == "-":
+        data = sys.stdin.buffer.read(MOST_PROMPT + 1)
+        if len(data) > MOST_PROMPT:
+            raise UsageError(f"The prompt on stdin is longer than {MOST_PROMPT:,} bytes; give less.")
+        return decode(data, "stdin").removesuffix("\n")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError("The prompt is not UTF-8; type it again, or give it on stdin with --prompt -.") from None
+    return text
+
+
+def print_words(events: Iterator[Partial | Samples], n: int, *, quiet: bool) -> None:
+    """Drawn text on stdout: one as it grows, several one after the other as they are finished."""
+    from gentool.sampling import Samples
+    from gentool.show.words import TextStream, print_texts
+
+    if n == 1:
+        stream = TextStream()
+        for event in events:
+            for text in event.text or ():
+                stream.end(text) if isinstance(event, Samples) else stream.show(text)
+        return
+    first = True
+    for chunk in with_bar(events, n, quiet=quiet):
+        print_texts(chunk.text or (), chunk.captions, first=first)
+        first = False
 
 
 def changed(spec: Any, options: dict[str, Any], sets: list[str] | None) -> dict[str, Any]:
@@ -123,8 +202,6 @@ def class_index(source: Source, text: str | None) -> int | None:
 
 def with_bar(events: Iterator[Partial | Samples], n: int, *, quiet: bool) -> Iterator[Samples]:
     """The finished samples of a stream of events, with a bar on a terminal."""
-    import sys
-
     from tqdm import tqdm
 
     from gentool.sampling import Partial
@@ -144,7 +221,3 @@ def picture(samples: Samples, mode: Images) -> None:
 
     assert samples.images is not None
     show_image(samples.images[:64], mode, columns=samples.columns, title=samples.title)
-
-
-def metadata(source: Source, **facts: Any) -> str:
-    return json.dumps({"model": source.spec.name, "origin": source.origin, **facts})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from gentool.config import Layer
     from gentool.runs.checkpoint import Checkpoint
     from gentool.runs.folder import RunFolder
+    from gentool.sampling import Samples
     from gentool.training.session import Plan
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -98,10 +98,9 @@ def carry_out(
     made: Plan, run: RunFolder, found: Checkpoint | None, *, images: Images, quiet: bool, as_json: bool
 ) -> int:
     """Train to the end (from a checkpoint if one is given), show what came of it, and say what can be done next."""
-    import copy
-
-    from gentool.cli.progress import Bar, draw_images, preview, reconstructions
+    from gentool.cli.progress import Bar, made_by, preview, reconstructions
     from gentool.runs import checkpoint
+    from gentool.specs import Output
     from gentool.training import session
     from gentool.training.trainer import Hooks
 
@@ -122,7 +121,7 @@ def carry_out(
         )
         bar = Bar(train.steps, trainer.progress.step, train.minutes, quiet=quiet)
         hooks.on_step = bar
-        hooks.preview = lambda step: void(preview(made, trainer, step))
+        hooks.preview = lambda step: void(preview(made, trainer, step, quiet=quiet))
         try:
             outcome = trainer.fit()
         finally:
@@ -130,14 +129,12 @@ def carry_out(
         run.update(status=outcome, reason="", step=trainer.progress.step, seconds=round(trainer.progress.seconds, 3))
         run.log(f"{outcome} at step {trainer.progress.step}")
 
-        if outcome == "done":
-            pictures: dict[str, Any] = {}
-            if made.config.model_spec.output == "image" and made.config["preview"].n:
-                pictures["reconstructions (originals above)"] = (reconstructions(made, trainer, 8, copy.deepcopy), 8)
-                pictures["samples"] = (draw_images(made, trainer, 16, copy.deepcopy), 8)
-            for title, (tensor, columns) in pictures.items():
-                if tensor is not None:
-                    _show(run, title, tensor, columns, trainer.progress.step, images, quiet=quiet)
+        if outcome == "done" and made.config["preview"].n:
+            step = trainer.progress.step
+            last = reconstructions(made, trainer, 8)
+            _show(run, "reconstructions (originals above)", last, step, images, quiet=quiet)
+            n = 16 if made.config.model_spec.output != Output.TEXT else 1
+            _show(run, "samples", made_by(made, trainer, n, columns=8), step, images, quiet=quiet)
     if as_json:
         best = trainer.progress.best
         print_json(
@@ -158,9 +155,10 @@ def carry_out(
         return 130
     model = made.config.model_spec
     verb = f"gentool eval {run.path}" if model.evaluators else f"gentool info {model.name}"
+    again = [f"gentool sample {run.path}"] if made.config.sampler_spec else []
     say(
         f"Done: {trainer.progress.step} steps in {trainer.progress.seconds:.0f} s. The run lies in {run.path}. Next:\n"
-        f"  gentool sample {run.path} -n 16\n  {verb}\n  gentool runs show {run.name}",
+        + "\n".join(f"  {line}" for line in [*again, verb, f"gentool runs show {run.name}"]),
         quiet=quiet,
     )
     return 0
@@ -170,12 +168,12 @@ def void(result: object) -> None:
     """For callbacks whose result nobody wants."""
 
 
-def _show(run: RunFolder, title: str, tensor: Any, columns: int, step: int, images: Images, *, quiet: bool) -> Path:
-    from gentool.cli.progress import show
-    from gentool.show.grid import make_grid, save_png
+def _show(run: RunFolder, title: str, samples: Samples | None, step: int, images: Images, *, quiet: bool) -> None:
+    """What came of it, as a file of the run and in the terminal."""
+    from gentool.cli.progress import keep, show
 
-    path = run.path / "samples" / f"{step:06d}-{title.split()[0]}.png"
-    save_png(make_grid(tensor, columns=columns), path)
+    if samples is None:
+        return
+    keep(samples, run.path / "samples" / f"{step:06d}-{title.split()[0]}")
     if not quiet:
-        show(tensor, title, images, columns)
-    return path
+        show(samples, title, images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +21,7 @@ from gentool.cli.common import (
     ShippedOption,
     SourceArgument,
     open_source,
+    out_path,
     use_plugins,
 )
 
@@ -37,7 +37,7 @@ def viz(
     data: Annotated[str | None, typer.Option("--data", help="A data set, or SET:SPLIT.", metavar="D[:SPLIT]")] = None,
     seed: SeedOption = 0,
     sets: SetOption = None,
-    out: Annotated[str | None, typer.Option("--out", help="FILE.png.")] = None,
+    out: Annotated[str | None, typer.Option("--out", help="FILE.png, or .txt and .json of a text.")] = None,
     pretrained: PretrainedOption = False,
     checkpoint: ShippedOption = None,
     at: AtOption = "last",
@@ -47,18 +47,21 @@ def viz(
     images: ImagesOption = Images.AUTO,
     quiet: QuietOption = False,
 ) -> int:
-    """Look at a trained model. Each view that fits is a flag: --interpolate, --traverse, ... (`gentool info MODEL`)."""
+    """Look at a trained model: gentool viz MODEL --VIEW [TEXT]. Each view that fits is a flag: --interpolate, --traverse,
+    ... (`gentool info MODEL`); some start from a text."""
     use_plugins(plugin)
     from gentool.cli.eval import flags, folder_of, make_scorer, scorer_options, show_report
-    from gentool.cli.sample import changed, class_index, picture, with_bar
+    from gentool.cli.sample import ENDINGS, changed, check_ending, class_index, picture, with_bar, with_prompt
     from gentool.errors import UsageError
     from gentool.registry import registry
     from gentool.sampling import draw
     from gentool.scoring import sampler_of
-    from gentool.show.samples import write_samples
+    from gentool.show.samples import joined, write_samples
+    from gentool.show.words import print_texts
 
-    names = flags(ctx.args, "viz")
-    path = out_path_png(out)
+    names = flags([word for word in ctx.args if word.startswith("-")], "viz")
+    prompt = text_of([word for word in ctx.args if not word.startswith("-")])
+    path = out_path(out, ENDINGS) if out else None
     reg = registry()
     opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
     views = {s.name: s for kind in ("sampler", "evaluator") for s in reg.fitting(kind, opened.spec) if s.view}
@@ -69,23 +72,40 @@ def viz(
         kind = "sampler" if name in reg.names("sampler") else "evaluator"
         spec = reg.find_fitting(kind, name, opened.spec)
         if kind == "evaluator":
+            options = scorer_options(sets, name)
+            options = options if prompt is None else with_prompt(spec, options, prompt)
             scorer = make_scorer(opened, where, data, None, seed, sets, [spec], quiet=quiet)
-            show_report(scorer.run(spec, scorer_options(sets, name)), folder_of(opened), images, quiet=quiet)
+            show_report(scorer.run(spec, options), folder_of(opened), images, quiet=quiet)
             continue
         index = class_index(opened, label)
         _, options = sampler_of(opened, name)
-        events = draw(
-            opened.model, spec, changed(spec, options, sets), n, seed=seed, device=where, label=index, stream="view"
-        )
+        options = changed(spec, options, sets)
+        options = options if prompt is None else with_prompt(spec, options, prompt)
+        events = draw(opened.model, spec, options, n, seed=seed, device=where, label=index, stream="view")
+        shown = joined(with_bar(events, n, quiet=quiet))
+        if shown is None:
+            continue
+        words = shown.images is None
+        check_ending(path, name, words=words)
+        if words and path is None:
+            print_texts(shown.text or (), shown.captions)
+            continue
         file = path or folder_of(opened) / f"{opened.spec.name}-{name}.png"
-        shown = write_samples(file, with_bar(events, n, quiet=quiet), n, 4096)
-        if shown is not None and shown.images is not None and not quiet:
-            picture(shown, images)
+        write_samples(file, iter([shown]), len(shown), len(shown))
+        if not words:
+            if not quiet:
+                picture(shown, images)
+            if shown.text:
+                print_texts(shown.text, shown.captions)
         print(file)
     return 0
 
 
-def out_path_png(out: str | None) -> Path | None:
-    from gentool.cli.common import out_path
+def text_of(words: list[str]) -> str | None:
+    """The text that a view is to start from, if one was given."""
+    from gentool.errors import UsageError
+    from gentool.show.text import safe_text
 
-    return out_path(out, (".png",)) if out else None
+    if len(words) > 1:
+        raise UsageError(f"gentool viz takes one text; put it in quotes: '{safe_text(' '.join(words))[:60]}'.")
+    return words[0] if words else None

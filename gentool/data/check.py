@@ -5,13 +5,42 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from gentool.data.find import Where
-from gentool.data.sets import SPLITS, ImageSet, open_dataset, whole
+from gentool.data.kinds import kind_of
+from gentool.data.sets import SPLITS, ImageSet, open_split, whole
+
+MOST_CLASSES = 20  # shown with their counts
+Row = dict[str, Any]
+
+
+@dataclass
+class Facts:
+    """What a whole data set holds: tables to print, sentences, lines that cannot be used, and all of it as JSON."""
+
+    tables: list[list[Row]]
+    sentences: list[str]
+    bad: list[str]
+    json: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.json, "bad": self.bad}
+
+
+def check_dataset(text: str, where: Where) -> Facts:
+    """Read every split of a data set. What cannot be read is listed, not refused."""
+    kind = kind_of(text)
+    where = dataclasses.replace(where, skip_bad=True)
+    found: Facts = kind.load(kind.check)(text, lambda split: open_split(text, split, where))
+    return found
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -29,35 +58,44 @@ class SplitFacts:
     duplicates: int = 0  # examples equal to one before them in this split
 
 
-@dataclass
-class Facts:
-    """A data set. `shared`: pictures of validation or test that training has too; `bad`: files that were left out."""
-
-    name: str
-    splits: list[SplitFacts]
-    shared: int
-    bad: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-
-def check_dataset(text: str, where: Where) -> Facts:
-    """Read every split of a data set. Files that cannot be read are listed, not refused."""
-    where = dataclasses.replace(where, skip_bad=True)
-    facts: list[SplitFacts] = []
+def check_images(name: str, open_one: Callable[[str], Any]) -> Facts:
+    """Counts by class, range, mean, duplicates, and pictures of validation or test that training has too."""
+    parts: list[SplitFacts] = []
     bad: dict[str, None] = {}
     seen: dict[bytes, str] = {}
     shared = 0
     for split in SPLITS:
-        opened = open_dataset(text, split, where)
-        made = whole(opened)
-        found, digests = _facts(made)
-        facts.append(found)
+        opened = open_one(split)
+        found, digests = _facts(whole(opened))
+        parts.append(found)
         for digest in digests:
             shared += seen.setdefault(digest, split) == "train" and split != "train"
         bad.update(dict.fromkeys(getattr(opened, "notes", ())))
-    return Facts(text, facts, shared, list(bad))
+    sentences = []
+    tables = [[_row(part) for part in parts if part.count]]
+    names = list(parts[0].classes)
+    if len(names) > MOST_CLASSES:
+        counts = [sum(part.classes[name] for part in parts) for name in names]
+        sentences.append(f"{len(names)} classes of {min(counts):,} to {max(counts):,} examples (--json lists them).")
+    elif names:
+        tables.append([{"class": name} | {p.split: f"{p.classes[name]:,}" for p in parts if p.count} for name in names])
+    if shared:
+        sentences.append(f"{shared:,} different picture(s) of validation or test are in training too.")
+    splits = [dataclasses.asdict(part) for part in parts]
+    return Facts(tables, sentences, list(bad), {"name": name, "splits": splits, "shared": shared})
+
+
+def _row(part: SplitFacts) -> Row:
+    return {
+        "split": part.split,
+        "examples": f"{part.count:,}",
+        "picture": "x".join(map(str, part.image)),
+        "min": f"{part.low:.3f}",
+        "max": f"{part.high:.3f}",
+        "mean": f"{part.mean:.4f}",
+        "std": f"{part.std:.4f}",
+        "duplicates": f"{part.duplicates:,}",
+    }
 
 
 def _facts(made: ImageSet) -> tuple[SplitFacts, set[bytes]]:

@@ -17,11 +17,14 @@ class Kind:
     """One kind. Objects are named as ``"module:attribute"`` and imported when used.
 
     pipeline: a class made as ``(open_split, config, device, seed, vocabularies)``, see `gentool.data.pipeline`.
+    check: a function of a function that opens a split; gives `gentool.data.check.Facts` of the whole set.
     """
 
     name: str
     config: type[AnyData]  # of `data.*`
     pipeline: str
+    check: str
+    words: bool = False  # examples are text, not pictures
 
     def load(self, path: str) -> Any:
         module, _, attribute = path.partition(":")
@@ -31,9 +34,26 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind(name="images", config=DataConfig, pipeline="gentool.data.images:ImagePipeline"),
-        Kind(name="text", config=TextConfig, pipeline="gentool.data.text:TextPipeline"),
-        Kind(name="pairs", config=PairsConfig, pipeline="gentool.data.pairs:PairPipeline"),
+        Kind(
+            name="images",
+            config=DataConfig,
+            pipeline="gentool.data.images:ImagePipeline",
+            check="gentool.data.check:check_images",
+        ),
+        Kind(
+            name="text",
+            config=TextConfig,
+            pipeline="gentool.data.text:TextPipeline",
+            check="gentool.data.check_text:check_text",
+            words=True,
+        ),
+        Kind(
+            name="pairs",
+            config=PairsConfig,
+            pipeline="gentool.data.pairs:PairPipeline",
+            check="gentool.data.check_text:check_pairs",
+            words=True,
+        ),
     )
 }
 

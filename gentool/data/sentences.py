@@ -22,8 +22,8 @@ LONGEST = 20_000  # characters of a side: a longer line is no sentence
 _NAMED_BAD = 3
 
 
-def read_pairs(text: str, shown: str, where: Where) -> list[Pair]:
-    """The pairs of lines ``source<TAB>target``; blank lines are passed over, spaces around a side too.
+def read_pairs(text: str, shown: str, where: Where) -> tuple[list[Pair], list[str]]:
+    """(pairs, what was left out) of lines ``source<TAB>target``; blank lines are passed over, spaces around a side too.
 
     Lines with another number of columns, an empty side or a side of over 20,000 characters are refused, or left out and
     counted where the user said so (`data.skip_bad`).
@@ -48,7 +48,7 @@ def read_pairs(text: str, shown: str, where: Where) -> list[Pair]:
     if bad:
         more = f" and {len(bad) - _NAMED_BAD:,} more" if len(bad) > _NAMED_BAD else ""
         where.say(f"Left out of '{shown}': {'; '.join(bad[:_NAMED_BAD])}{more}.")
-    return pairs
+    return pairs, bad
 
 
 def _wrong(sides: list[str]) -> str:
@@ -90,19 +90,20 @@ def own(argument: str, split: str, where: Where) -> PairSet:
     nothing is held out of fewer than 20. A source sentence is in one split alone."""
     path = Path(argument).expanduser()
     shown = safe_text(argument)
-    pairs = read_pairs(decode(read_bytes(path), shown), shown, where)
+    pairs, bad = read_pairs(decode(read_bytes(path), shown), shown, where)
     if not pairs:
         raise UsageError(f"The file '{shown}' has no pairs; a line is source<TAB>target.")
     sources = len({_key(source) for source, _ in pairs})
     held = min(HELD_OUT, sources // 10) if sources >= 20 else 0
-    return PairSet(f"pairs:{path.name}", split, split_by_source(pairs, split, held, salt=11))
+    chosen = split_by_source(pairs, split, held, salt=11)
+    return PairSet(f"pairs:{path.name}", split, chosen, notes=tuple(bad))
 
 
 def eng_fra(argument: str, split: str, where: Where) -> PairSet:
     """Short sentences of Tatoeba, English to French: 2,000 test and 2,000 validation pairs; an English sentence is in one
     split alone."""
     (path,) = _files(ENG_FRA, where)
-    pairs = read_pairs(decode(_verified(path, ENG_FRA), "eng-fra"), "eng-fra", where)
+    pairs, _ = read_pairs(decode(_verified(path, ENG_FRA), "eng-fra"), "eng-fra", where)
     return PairSet("eng-fra", split, split_by_source(pairs, split, HELD_OUT, salt=13), ("English", "French"))
 
 

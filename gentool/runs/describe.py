@@ -195,6 +195,9 @@ def _show_sample(path: Path, images: str) -> None:
 
     from gentool.show.terminal import show_image
 
+    if path.suffix == ".txt":
+        _show_text(path)
+        return
     if images == "off" or not (is_terminal(sys.stdout) or images != "auto"):
         return
     try:
@@ -203,6 +206,18 @@ def _show_sample(path: Path, images: str) -> None:
             show_image(picture, mode=images, title=str(path.name))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         write(f"{safe_text(path.name)} cannot be read as a picture.\n", sys.stderr)
+
+
+def _show_text(path: Path) -> None:
+    """The first lines of a text that a model wrote."""
+    from gentool.show.words import excerpt
+
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            text = file.read(10_000)
+    except OSError:
+        return
+    write(f"\n{safe_text(path.name)}\n{excerpt(text, 12, 80)}\n")
 
 
 # -- several runs ------------------------------------------------------------------------------------------------------

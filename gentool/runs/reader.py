@@ -83,11 +83,11 @@ class RunView:
 
     @functools.cached_property
     def samples(self) -> list[Path]:
-        """The pictures under samples/, oldest first."""
+        """What the model made, pictures and texts under samples/, oldest first."""
         found = []
         with contextlib.suppress(OSError), os.scandir(self.path / "samples") as entries:
             for entry in entries:
-                if entry.name.endswith(".png") and entry.name[0] != "." and entry.is_file():
+                if entry.name.endswith((".png", ".txt")) and entry.name[0] != "." and entry.is_file():
                     found.append((entry.stat().st_mtime, Path(entry.path)))
         return [path for _, path in sorted(found)]
 

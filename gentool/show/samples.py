@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import torch
 from gentool.errors import UsageError
 from gentool.runs.files import disk_error
 from gentool.sampling import Samples
+from gentool.show.words import several_lines
 
 
 def write_samples(path: Path, chunks: Iterator[Samples], n: int, most: int) -> Samples | None:
     """Write every chunk to `path` by its ending; gives what can be shown: the first `most` samples, or None.
 
     .png: a grid of the first `most`. .npy: uint8 (n, H, W, C). .safetensors: uint8 "images" (n, C, H, W) and int64
-    "labels". .txt and .json: one text or list of captions an item.
+    "labels". .json: a list of texts. .txt: the texts as they are, an empty line between two
+    where they have several lines.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -57,6 +60,11 @@ def _write(path: Path, beside: Path, chunks: Iterator[Samples], n: int, most: in
     return shown
 
 
+def joined(chunks: Iterator[Samples]) -> Samples | None:
+    """All chunks as one; None where there is none."""
+    return _keep(chunks, sys.maxsize)
+
+
 def to_uint8(images: torch.Tensor) -> torch.Tensor:
     """[-1, 1] float to 0..255."""
     return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
@@ -90,18 +98,19 @@ def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
 
 def _write_text(beside: Path, chunks: Iterator[Samples], ending: str, path: Path) -> Samples | None:
     with beside.open("w", encoding="utf-8") as file:
-        first = True
+        first, apart = True, False
         kept: Samples | None = None
         if ending == ".json":
             file.write("[")
         for chunk in chunks:
             if chunk.text is None:
                 raise UsageError(f"{path.name}: this model draws no text; name a .png, .npy or .safetensors file.")
+            apart = apart or several_lines(chunk.text)
             for item in chunk.text:
                 if ending == ".json":
                     file.write(("\n " if first else ",\n ") + json.dumps(item, ensure_ascii=False))
                 else:
-                    file.write(item + "\n")
+                    file.write(("\n" if apart and not first else "") + item + ("" if item.endswith("\n") else "\n"))
                 first = False
             kept = _join(kept, chunk, 64)
         if ending == ".json":

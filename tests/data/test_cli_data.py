@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,15 @@ Picture = Callable[..., Path]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    from gentool.registry import registry
+
     monkeypatch.setenv("GENTOOL_OFFLINE", "1")
     monkeypatch.setenv("GENTOOL_PLUGINS", "")
     monkeypatch.chdir(tmp_path)
+    registry.cache_clear()
+    yield
+    registry.cache_clear()
 
 
 @pytest.fixture
