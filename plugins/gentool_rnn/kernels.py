@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .language import CharLM
 
-BUDGET = (5.2, 7.0)  # machine instructions for each of the tensor cores': float32, bfloat16
+BUDGET = (6.6, 9.5)  # machine instructions for each of the tensor cores': float32, bfloat16
 TILE = 16  # texts of a program: the rows of the smallest tensor-core product
 BELOW_ONE = 1 - 2**-22  # so that a uniform number times the total is below it in float32, too
 

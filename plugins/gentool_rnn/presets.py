@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 Keys = Mapping[str, object]
 
+# About a minute of one slow core.
 CHARLM_DEFAULTS: Keys = {
     "data.window": 64,
     "model.cell": "gru",
-    "train.steps": 600,
+    "model.hidden": 192,
+    "train.steps": 500,
     "train.batch_size": 32,
     "train.clip": 1.0,
     "optim.model.name": "adamw",
-    "optim.model.lr": 5e-3,
+    "optim.model.lr": 1e-2,
     "optim.model.betas": (0.9, 0.99),
     "optim.model.weight_decay": 0.01,
     "schedule.name": "cosine",
@@ -30,11 +32,48 @@ CHARLM: Mapping[str, Keys] = {
         "validation.examples": 16,
         "sampler.length": 20,
     },
-    "rnn": {"model.cell": "rnn"},
+    # The ways to treat a sequence, each on the defaults' budget of tokens.
+    "rnn": {"model.cell": "rnn", "optim.model.lr": 3e-3},
     "lstm": {"model.cell": "lstm"},
     "gru": {"model.cell": "gru"},
-    "tcn": {"model.cell": "tcn", "model.layers": 5, "model.hidden": 128},
-    "attention": {"model.cell": "attention", "model.layers": 4, "model.hidden": 128},
+    "tcn": {"model.cell": "tcn", "model.hidden": 96, "model.layers": 5, "optim.model.lr": 3e-3},
+    "attention": {"model.cell": "attention", "model.hidden": 128, "model.layers": 4, "optim.model.lr": 3e-3},
+    # 110 CPU-seconds.
+    "tinyshakespeare": {
+        "data.name": "tinyshakespeare",
+        "model.cell": "gru",
+        "model.hidden": 256,
+        "loss.chunk": 32,
+        "train.steps": 750,
+    },
+    # An hour of one core.
+    "tinyshakespeare-hour": {
+        "data.name": "tinyshakespeare",
+        "model.cell": "lstm",
+        "model.hidden": 384,
+        "model.dropout": 0.3,
+        "train.steps": 10_000,
+        "train.ema": 0.999,
+        "optim.model.lr": 4e-3,
+        "optim.model.weight_decay": 0.05,
+        "schedule.warmup": 200,
+        "validation.every": 1000,
+        "checkpoint.every": 1000,
+    },
+    # 15 CPU-minutes.
+    "pydocs": {
+        "data.name": "pydocs",
+        "model.cell": "lstm",
+        "model.hidden": 256,
+        "model.dropout": 0.3,
+        "train.steps": 5000,
+        "train.ema": 0.999,
+        "optim.model.lr": 5e-3,
+        "optim.model.weight_decay": 0.05,
+        "schedule.warmup": 200,
+        "validation.every": 500,
+        "checkpoint.every": 500,
+    },
 }
 
 SEQUENCE_DEFAULTS: Keys = {
