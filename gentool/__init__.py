@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gentool.data.batch import Batch, DataInfo
     from gentool.errors import GentoolError, UsageError
-    from gentool.evaluating import Context, Curve, Picture, Report, Scalar
+    from gentool.evaluating import Context, Curve, HeatMap, Picture, Report, Scalar
     from gentool.hooks import hookimpl
     from gentool.randomness import Step
     from gentool.registry import build_model
@@ -29,6 +29,7 @@ _HOME = {
     "UsageError": "gentool.errors",
     "Context": "gentool.evaluating",
     "Curve": "gentool.evaluating",
+    "HeatMap": "gentool.evaluating",
     "Picture": "gentool.evaluating",
     "Report": "gentool.evaluating",
     "Scalar": "gentool.evaluating",
@@ -55,6 +56,7 @@ __all__ = [
     "DatasetSpec",
     "EvaluatorSpec",
     "GentoolError",
+    "HeatMap",
     "LossSpec",
     "ModelSpec",
     "Output",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -43,6 +43,27 @@ class Picture:
     columns: int | None = None
 
 
+@dataclass(frozen=True)
+class HeatMap:
+    """A table of numbers to be seen rather than read: values[i][j] at the word rows[i] and the word columns[j].
+
+    `most` is the value of the darkest cell (None: the largest there is); `axes` says what rows and columns are.
+    """
+
+    name: str
+    values: Sequence[Sequence[float]]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    title: str = ""
+    axes: tuple[str, str] = ("", "")
+    most: float | None = 1.0
+
+    def share(self, value: float) -> float:
+        """A value as a share of `most`."""
+        most = self.most or max((v for row in self.values for v in row), default=1.0) or 1.0
+        return value / most
+
+
 @dataclass
 class Report:
     """What an evaluator found. `protocol` says in one line how: data, split, N, draws; every figure names it.
@@ -57,6 +78,7 @@ class Report:
     axes: tuple[str, str] = ("x", "y")
     log_y: bool = False
     pictures: list[Picture] = field(default_factory=list)
+    heatmaps: list[HeatMap] = field(default_factory=list)
     table: list[dict[str, object]] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -71,6 +93,7 @@ class Report:
             },
             "table": self.table,
             "curves": [{"name": c.name, "x": list(c.x), "y": list(c.y)} for c in self.curves],
+            **({"heatmaps": [asdict(h) for h in self.heatmaps]} if self.heatmaps else {}),
             **({"extra": self.extra} if self.extra else {}),
         }
 

@@ -33,9 +33,10 @@ def heatmap_terminal(map: HeatMap, stream: IO[str] | None = None) -> bool:
 
 def heatmap_text(map: HeatMap, width: int, *, depth: str | None = None, unicode: bool = True) -> str:
     """Lines of at most `width` cells: the columns' words above, each row's word before its numbers in percent of the
-    largest possible, on its colour (depth: "256" or "truecolor") or beside a shade. Words are cut to what fits; columns that do not fit at all are left out, and a line says so."""
+    largest possible, on its colour (depth: "256" or "truecolor") or beside a shade. Words are cut to what fits; columns
+    that do not fit at all are left out, and a line says so."""
     rows, columns = [_word(row) for row in map.rows], [_word(column) for column in map.columns]
-    left = min(max(map_width(rows), 1), max(8, width // 3))
+    left = min(max(map_width(rows), 1), max(8, width // 3), max(1, width - LEAST - 1))
     widths, shown = _widths(columns, max(width - left - 1, LEAST))
     lines = [clip(safe_text(map.title), width)] if map.title else []
     heads = [pad(clip(word, wide - 1), wide - 1, "right") for word, wide in zip(columns, widths)]
@@ -54,7 +55,7 @@ def map_width(words: Sequence[str]) -> int:
 
 
 def _word(text: str) -> str:
-    return " ".join(safe_text(text).split()) or "·"
+    return safe_text(" ".join(text.split())) or "·"
 
 
 def _widths(words: Sequence[str], room: int) -> tuple[list[int], int]:
@@ -69,9 +70,9 @@ def _widths(words: Sequence[str], room: int) -> tuple[list[int], int]:
 def _cell(share: float, width: int, depth: str | None, unicode: bool) -> str:
     """One value as its percentage; on a terminal with colours on its shade, else with a shade beside it."""
     percent = round(100 * share) if math.isfinite(share) else None
-    number = "?" if percent is None else str(percent) if percent else ""
+    number = "?" if percent is None else str(min(max(percent, -99), 999)) if percent else ""
     if depth is None:
-        shade = _SHADES[min(4, int(5 * share))] if unicode and percent else ""
+        shade = _SHADES[min(4, max(0, int(5 * share)))] if unicode and percent else ""
         return pad(number + (shade or " "), width, "right")
     red, green, blue = shade_of(share)
     paint = f"2;{red};{green};{blue}"
@@ -108,8 +109,12 @@ def heatmap_png(map: HeatMap, cell: int = 44) -> Image:
     title = drawable(map.title)
     top = margin + (30 if title else 0) + above + gap
     axes = [drawable(axis) for axis in map.axes]
-    page_w = max(left + cell * len(columns) + margin, text_width(title, heading) + 2 * margin)
-    page_h = top + cell * len(rows) + margin + (26 if any(axes) else 0)
+    legend = f"rows: {axes[0]}, columns: {axes[1]}, in percent" if any(axes) else ""
+    page_w = max(
+        [left + cell * len(columns), *(margin + text_width(t, f) for t, f in ((title, heading), (legend, small)))]
+    )
+    page_w = min(page_w + margin, 4000)
+    page_h = top + cell * len(rows) + margin + (26 if legend else 0)
     page = Image.new("RGB", (page_w, page_h), "white")
     pen = ImageDraw.Draw(page)
     if title:
@@ -135,7 +140,6 @@ def heatmap_png(map: HeatMap, cell: int = 44) -> Image:
                 ink = "white" if share > _DARK else "#222222"
                 at = (x + (cell - text_width(number, small)) // 2, y + cell // 2 - cell // 5)
                 pen.text(at, number, fill=ink, font=small)
-    if any(axes):
-        text = f"rows: {axes[0]}, columns: {axes[1]}, in percent"
-        pen.text((margin, page_h - 26), fit_text(text, small, page_w - 2 * margin), fill="#555555", font=small)
+    if legend:
+        pen.text((margin, page_h - 26), legend, fill="#555555", font=small)
     return page

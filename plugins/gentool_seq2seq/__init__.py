@@ -1,10 +1,10 @@
 """Translation by an encoder and a decoder, without and with attention.
 
-    Sutskever, Vinyals & Le 2014, "Sequence to Sequence Learning with Neural Networks"; Cho et al. 2014, "Learning Phrase
-        Representations using RNN Encoder-Decoder": all that is known of the source is one vector
-    Bahdanau, Cho & Bengio 2015, "Neural Machine Translation by Jointly Learning to Align and Translate": every step of the
-        decoder has its own look at the source
-    Luong, Pham & Manning 2015, "Effective Approaches to Attention-based Neural Machine Translation"
+Sutskever, Vinyals & Le 2014, "Sequence to Sequence Learning with Neural Networks"; Cho et al. 2014, "Learning Phrase
+    Representations using RNN Encoder-Decoder": all that is known of the source is one vector
+Bahdanau, Cho & Bengio 2015, "Neural Machine Translation by Jointly Learning to Align and Translate": every step of the
+    decoder has its own look at the source
+Luong, Pham & Manning 2015, "Effective Approaches to Attention-based Neural Machine Translation"
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Seq2SeqConfig:
         "additive", "how a decoder state scores a source word; none: one context vector, the encoder's last state"
     )
     order: Literal["bahdanau", "luong", "input-feeding"] = option(
-        "luong", "the context enters the recurrence; or is joined after it (faster); or after it, and its output fed back"
+        "luong",
+        "the context enters the recurrence; or is joined after it (faster); or after it, and its output fed back",
     )
     cell: Literal["gru", "lstm"] = option("gru", "the recurrent cell of encoder and decoder")
     embed: int = option(128, "features of a word", ge=1, le=8192)

@@ -64,7 +64,11 @@ class Translation:
         whole = self.row("all", self.translated)
         bleu, chrf = self.metrics()
         signature = self.signature(bleu)
-        how = f"beam {self.config.width}, length penalty {self.config.length_penalty:g}" if self.config.width > 1 else "greedy"
+        how = (
+            f"beam {self.config.width}, length penalty {self.config.length_penalty:g}"
+            if self.config.width > 1
+            else "greedy"
+        )
         return Report(
             name="translation",
             scalars=[

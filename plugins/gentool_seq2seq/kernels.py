@@ -116,7 +116,8 @@ def _scores_kernel(  # type: ignore[no-untyped-def]
 @jit
 def _slopes_kernel(  # type: ignore[no-untyped-def]
     grad_ptr, x_ptr, y_ptr, v_ptr, dx_ptr, dv_ptr, X, Y, step_x, step_y,
-    A: tl.constexpr, BLOCK_X: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_A: tl.constexpr, WITH_V: tl.constexpr, SCALE: tl.constexpr,
+    A: tl.constexpr, BLOCK_X: tl.constexpr, BLOCK_Y: tl.constexpr, BLOCK_A: tl.constexpr,
+    WITH_V: tl.constexpr, SCALE: tl.constexpr,
 ):  # fmt: skip
     """dx_ia = v_a sum_j g_ij (1 - tanh^2(x_ia + y_ja)): one program takes BLOCK_X of i and BLOCK_A of a, and walks j.
 
@@ -174,9 +175,7 @@ def _scores_case(name: str, b: int, t: int, s: int, a: int, budget: float) -> Ca
         q, k = (torch.randn(b, n, a, device=device, dtype=dtype) for n in (t, s))
         return q, k, torch.randn(a, device=device) / a**0.5
 
-    return Case(
-        name=name, make=make, bytes=4 * b * (a * (t + s) + t * s), flops=3 * b * t * s * a, instructions=budget
-    )
+    return Case(name=name, make=make, bytes=4 * b * (a * (t + s) + t * s), flops=3 * b * t * s * a, instructions=budget)
 
 
 def _slopes_case(name: str, b: int, t: int, s: int, a: int, budget: float) -> Case:
@@ -191,14 +190,18 @@ def _slopes_case(name: str, b: int, t: int, s: int, a: int, budget: float) -> Ca
 
 
 def scores_agree(args: tuple[Tensor, ...], out: Tensor) -> str:
-    """"" if the scores are those of float64 up to float32's rounding."""
+    """ "" if the scores are those of float64 up to float32's rounding."""
     q, k, v = (x.detach().double() for x in args)
-    worst = float((out.double() - scores_whole(q, k, v)).abs().max() / v.abs().sum().clamp(min=1e-30)) if out.numel() else 0.0
+    worst = (
+        float((out.double() - scores_whole(q, k, v)).abs().max() / v.abs().sum().clamp(min=1e-30))
+        if out.numel()
+        else 0.0
+    )
     return "" if worst <= 1e-6 else f"a score is wrong by {worst:.1e} of the sum of |v|"
 
 
 def slopes_agree(args: tuple[Tensor, ...], out: tuple[Tensor, ...]) -> str:
-    """"" if all three gradients are those of float64."""
+    """ "" if all three gradients are those of float64."""
     grad, *inputs = (x.detach().double() for x in args)
     with torch.enable_grad():
         leaves = [x.requires_grad_() for x in inputs]
@@ -248,7 +251,9 @@ def scores(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if out.numel():
         first, second, third = tile(t, s, a)
         grid = (b, -(-t // first), -(-s // second))
-        _scores_kernel[grid](q, k, v, out, t, s, A=a, BLOCK_T=first, BLOCK_S=second, BLOCK_A=third, SCALE=SCALE, num_warps=2)
+        _scores_kernel[grid](
+            q, k, v, out, t, s, A=a, BLOCK_T=first, BLOCK_S=second, BLOCK_A=third, SCALE=SCALE, num_warps=2
+        )
     return out
 
 

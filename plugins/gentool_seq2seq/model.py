@@ -89,7 +89,8 @@ class Seq2Seq(nn.Module):
         super().__init__()
         if not {"source", "target"} <= set(info.vocabularies):
             raise UsageError(
-                f"'seq2seq' translates pairs of sentences, and '{info.name}' has none; choose --data numbers, eng-fra or pairs:FILE."
+                f"'seq2seq' translates pairs of sentences, and '{info.name}' has none; choose --data numbers, eng-fra or "
+                "pairs:FILE."
             )
         self.config, self.info = config, info
         self.source, self.target = tokenizer(info, "source"), tokenizer(info, "target")

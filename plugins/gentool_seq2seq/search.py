@@ -15,8 +15,8 @@ from torch import Tensor
 from gentool import Step
 
 if TYPE_CHECKING:
-    from gentool_seq2seq.model import Memory
     from gentool_seq2seq.cells import State
+    from gentool_seq2seq.model import Memory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,8 @@ def encoded(model: Any, sentences: Sequence[str], device: torch.device | str = "
     longest = int(length.max())
     if longest > LONGEST:
         raise UsageError(
-            f"'{safe_text(sentences[int(length.argmax())])[:40]}…' has {longest:,} tokens, over {LONGEST:,}; translate it in parts."
+            f"'{safe_text(sentences[int(length.argmax())])[:40]}…' has {longest:,} tokens, over {LONGEST:,}; "
+            "translate it in parts."
         )
     padded = [row + [model.source.pad] * (longest - len(row)) for row in rows]
     return torch.tensor(padded, device=device), length

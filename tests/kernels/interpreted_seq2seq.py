@@ -68,9 +68,7 @@ def test_what_a_caller_uses_has_the_gradients_of_the_reference():
     q, k, v = (x.requires_grad_() for x in arguments(2, 18, 17, 35))
     w = torch.randn(2, 18, 17)
     mine = torch.autograd.grad((additive_scores(q, k, v) * w).sum(), (q, k, v))
-    plain = torch.autograd.grad(
-        ((torch.tanh(q[:, :, None] + k[:, None]) @ v) * w).sum(), (q, k, v)
-    )
+    plain = torch.autograd.grad(((torch.tanh(q[:, :, None] + k[:, None]) @ v) * w).sum(), (q, k, v))
     for one, other in zip(mine, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 

@@ -6,16 +6,15 @@ import math
 
 import pytest
 import torch
-from gentool_seq2seq import TeacherForcingConfig
+from gentool_seq2seq import Seq2SeqConfig, TeacherForcingConfig
 from gentool_seq2seq.cells import Recurrence, gru, lstm
 from gentool_seq2seq.loss import TeacherForcing, smoothed
+from gentool_seq2seq.model import Seq2Seq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seq2seq_nets import ATTENTIONS, ORDERS, info, net, padded, sentences
 
 from gentool import Batch, DataInfo, Step, UsageError
-from gentool_seq2seq import Seq2SeqConfig  # isort: skip
-from gentool_seq2seq.model import Seq2Seq  # isort: skip
 
 EVERY = [(order, attention, cell) for order in ORDERS for attention in ATTENTIONS for cell in ("gru", "lstm")]
 
@@ -87,7 +86,9 @@ def test_neither_padding_nor_company_changes_scores(lengths, every, layers, ways
     source, length = padded(rows, to=max(lengths) + more)
     source = source.masked_fill(torch.arange(source.shape[1]) >= length[:, None], junk)
     g = torch.Generator().manual_seed(seed)
-    target = torch.cat([torch.ones(len(rows), 1, dtype=torch.int64), torch.randint(4, 11, (len(rows), 3), generator=g)], 1)
+    target = torch.cat(
+        [torch.ones(len(rows), 1, dtype=torch.int64), torch.randint(4, 11, (len(rows), 3), generator=g)], 1
+    )
     together = model.score(source, length, target)
     for b, row in enumerate(rows):
         alone = model.score(torch.tensor([row]), torch.tensor([len(row)]), target[b : b + 1])
@@ -157,7 +158,9 @@ def test_the_loss_is_the_mean_over_target_tokens():
     assert float(rough.scalars["nats/token"]) == pytest.approx(phase.loss.item())
 
 
-@pytest.mark.parametrize(("order", "attention"), [("luong", "additive"), ("bahdanau", "additive"), ("input-feeding", "none")])
+@pytest.mark.parametrize(
+    ("order", "attention"), [("luong", "additive"), ("bahdanau", "additive"), ("input-feeding", "none")]
+)
 def test_learns_to_copy_backwards(order, attention):
     """Reverse four words: what a source says, and where, has to arrive."""
     torch.manual_seed(0)

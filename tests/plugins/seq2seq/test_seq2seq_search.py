@@ -60,7 +60,9 @@ def test_stopping_early_loses_nothing(seed, beam, alpha):
     """Against a plain beam that never stops before the last step."""
     model = net(seed=seed, target=3, scale=2.0)
     source, length = padded(sentences([3], 9, seed=seed))
-    found = search(model, source, length, Search(beam=beam, best=min(beam, 2), length_penalty=alpha, longest=5), step=STEP)
+    found = search(
+        model, source, length, Search(beam=beam, best=min(beam, 2), length_penalty=alpha, longest=5), step=STEP
+    )
     best = found[0][0]
     if beam == 1:
         return
@@ -70,7 +72,9 @@ def test_stopping_early_loses_nothing(seed, beam, alpha):
         for score, tokens in alive:
             logits = model.score(source, length, torch.tensor([[1, *tokens]]))[0, -1].double()
             logits[[0, 1]] = -math.inf
-            made += [(score + p, [*tokens, token]) for token, p in enumerate(logits.log_softmax(-1).tolist()) if p > -1e9]
+            made += [
+                (score + p, [*tokens, token]) for token, p in enumerate(logits.log_softmax(-1).tolist()) if p > -1e9
+            ]
         made.sort(reverse=True)
         ended += [(s / normaliser(i + 1, alpha), t[:-1]) for s, t in made[: 2 * beam] if t[-1] == END]
         alive = [(s, t) for s, t in made[: 2 * beam] if t[-1] != END][:beam]
@@ -124,8 +128,9 @@ def test_company_and_padding_change_no_translation(lengths, beam, order, attenti
 def test_the_attention_of_a_hypothesis_is_that_of_its_own_words():
     model = net(seed=8, scale=2.0)
     source, length = padded(sentences([5, 3], 9))
-    for found in search(model, source, length, Search(beam=4, best=4), step=STEP), search(
-        model, source, length, Search(beam=1), step=STEP
+    for found in (
+        search(model, source, length, Search(beam=4, best=4), step=STEP),
+        search(model, source, length, Search(beam=1), step=STEP),
     ):
         for b, hypotheses in enumerate(found):
             for h in hypotheses:
