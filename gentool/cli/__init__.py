@@ -30,6 +30,8 @@ VERBS = {
     "new": ("new", "Start a plugin of your own: gentool new plugin mine"),
 }
 
+LISTED = ("models", "losses", "samplers", "evaluators", "datasets", "plugins")
+
 
 class LazyGroup(TyperGroup):
     """Imports a verb's module when the verb is called."""
@@ -96,8 +98,11 @@ def run(arguments: list[str]) -> int:
     from gentool.errors import GentoolError
 
     try:
-        command = typer.main.get_command(app)
-        result = command.main(arguments, prog_name="gentool", standalone_mode=False)
+        if arguments[:1] == ["list"] and (asked := plain(arguments[1:])) is not None:
+            result = importlib.import_module("gentool.cli.listing").show(*asked)
+        else:
+            command = typer.main.get_command(app)
+            result = command.main(arguments, prog_name="gentool", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except click.NoArgsIsHelpError as error:
@@ -131,6 +136,18 @@ def run(arguments: list[str]) -> int:
         what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         say_error(f"Something went wrong inside gentool ({what}). GENTOOL_DEBUG=1 shows where; please report it.")
         return 1
+
+
+def plain(words: list[str]) -> tuple[str | None, bool] | None:
+    """(kind, json) of a plain `gentool list [KIND] [--json]`; None for anything else, which typer parses.
+
+    The listing is what one types most while exploring, and typer imports pydantic for the first option it converts:
+    more than half of the time it took.
+    """
+    kinds = [word for word in words if word != "--json"]
+    if len(kinds) > 1 or any(kind not in LISTED for kind in kinds) or words.count("--json") > 1:
+        return None
+    return (kinds[0] if kinds else None, "--json" in words)
 
 
 def _sentence(error: Any) -> str:

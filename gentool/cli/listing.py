@@ -7,20 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from gentool.cli import LISTED
 from gentool.cli.common import JsonOption, PluginOption, print_json, use_plugins
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-class What(StrEnum):
-    MODELS = "models"
-    LOSSES = "losses"
-    SAMPLERS = "samplers"
-    EVALUATORS = "evaluators"
-    DATASETS = "datasets"
-    PLUGINS = "plugins"
-
-
+What = StrEnum("What", [(word.upper(), word) for word in LISTED])  # type: ignore[misc]
 KIND = {"models": "model", "losses": "loss", "samplers": "sampler", "evaluators": "evaluator", "datasets": "dataset"}
 
 
@@ -32,15 +25,20 @@ def list_(
 ) -> int:
     """List what there is."""
     use_plugins(plugin)
+    return show(what.value if what else None, as_json)
+
+
+def show(what: str | None, as_json: bool) -> int:
+    """Print one kind (a word of `LISTED`) or all; gives the exit code."""
     from gentool.registry import registry
 
     reg = registry()
-    if what is What.PLUGINS:
-        from gentool.cli.plugins import show
+    if what == "plugins":
+        from gentool.cli import plugins
 
-        show(as_json=as_json)
+        plugins.show(as_json=as_json)
         return 0
-    kinds: list[Any] = [KIND[what.value]] if what else list(KIND.values())
+    kinds: list[Any] = [KIND[what]] if what else list(KIND.values())
     if as_json:
         print_json({kind: [_json(reg, kind, spec) for spec in reg.all(kind)] for kind in kinds})
         return 0
