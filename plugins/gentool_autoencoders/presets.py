@@ -22,7 +22,18 @@ AE_DEFAULTS: Keys = {
     "schedule.name": "cosine",
 }
 
-AE: Mapping[str, Keys] = {"debug": DEBUG}
+AE: Mapping[str, Keys] = {
+    "debug": DEBUG,
+    # A masked autoencoder: half of the patches are to be guessed, so the code has to know what strokes mean.
+    "mnist": {
+        "data.name": "mnist",
+        "model.architecture": "conv",
+        "model.latent": 64,
+        "loss.mask": 0.5,
+        "train.steps": 2000,
+        "train.ema": 0.99,
+    },
+}
 
 VAE_DEFAULTS: Keys = {
     "train.steps": 2000,
