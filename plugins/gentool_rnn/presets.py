@@ -45,6 +45,8 @@ CHARLM: Mapping[str, Keys] = {
         "model.hidden": 256,
         "loss.chunk": 32,
         "train.steps": 750,
+        "validation.every": 250,
+        "validation.examples": 512,
     },
     # An hour of one core.
     "tinyshakespeare-hour": {
@@ -52,7 +54,7 @@ CHARLM: Mapping[str, Keys] = {
         "model.cell": "lstm",
         "model.hidden": 384,
         "model.dropout": 0.3,
-        "train.steps": 10_000,
+        "train.steps": 8000,
         "train.ema": 0.999,
         "optim.model.lr": 4e-3,
         "optim.model.weight_decay": 0.05,
