@@ -23,6 +23,7 @@ from gentool.show.text import safe_text
 
 Pair = tuple[str, str]
 ROLES = ("source", "target")
+EXAMPLES, LONGEST_EXAMPLE = 16, 300  # sentences and characters of one that every checkpoint carries
 POOL = 100  # batches are cut from so many batches' worth of examples in order of length
 
 
@@ -136,9 +137,14 @@ class PairPipeline:
             self._info = DataInfo(
                 name=self.config.name,
                 vocabularies={role: self.tokenizer(role).to_json() for role in ROLES},
-                extra={"languages": list(self.languages), "lower": self.config.lower},
+                extra={"languages": list(self.languages), "lower": self.config.lower, "examples": self._examples()},
             )
         return self._info
+
+    def _examples(self) -> list[str]:
+        """Some source sentences that a model may show itself with where no data are: of the test split, if there is one."""
+        pairs = self._read("test") or self._read("train")
+        return [source for source, _ in pairs[:EXAMPLES] if len(source) <= LONGEST_EXAMPLE]
 
     def _read(self, name: str) -> list[Pair]:
         if name not in self._pairs:

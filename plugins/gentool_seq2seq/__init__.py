@@ -72,11 +72,12 @@ class MultinomialConfig(GreedyConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
-    """sampler.* of `attention`."""
+    """`--set attention.*`"""
 
-    prompt: str = option("", "the sentence; empty: the first that the model carries")
+    prompt: str = option("", "what to translate, one sentence a line; empty: one that the model carries")
     width: int = option(5, "hypotheses kept", ge=1, le=256)
     pieces: bool = option(False, "one row and column for each token, even where words are cut into several")
+    most: int = option(8, "sentences that get a picture", ge=1, le=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,16 +158,6 @@ def gentool_samplers() -> list[SamplerSpec]:
             output=Output.TEXT,
             config=MultinomialConfig,
         ),
-        SamplerSpec(
-            name="attention",
-            summary="Which source word each word of the translation looked at, as a heat map",
-            factory="gentool_seq2seq.sampler:attention",
-            needs=("search",),
-            output=Output.TEXT,
-            config=AttentionConfig,
-            view=True,
-            paper=PAPER,
-        ),
     ]
 
 
@@ -181,5 +172,16 @@ def gentool_evaluators() -> list[EvaluatorSpec]:
             outputs=(Output.TEXT,),
             config=TranslationConfig,
             paper="Post 2018, arXiv:1804.08771",
-        )
+        ),
+        EvaluatorSpec(
+            name="attention",
+            summary="Which source word each word of the translation looked at, as a heat map",
+            factory="gentool_seq2seq.views:AttentionMap",
+            needs=("search",),
+            outputs=(Output.TEXT,),
+            config=AttentionConfig,
+            streams="none",
+            view=True,
+            paper=PAPER,
+        ),
     ]

@@ -26,7 +26,7 @@ _ENG_FRA: Mapping[str, object] = {
     "model.dropout": 0.2,
     "loss.label_smoothing": 0.1,
     "train.batch_size": 128,
-    "train.steps": 5000,
+    "train.steps": 4500,
     "optim.model.lr": 2e-3,
     "schedule.warmup": 200,
 }
