@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(
     ("file", "which"),
     [
         ("interpreted_vqvae.py", ""),
+        ("interpreted_seq2seq.py", ""),
         ("interpreted_autoregressive.py", "colours or known"),
         pytest.param("interpreted_autoregressive.py", "", marks=pytest.mark.slow),
         ("interpreted_rnn.py", "1-2 or launches"),
