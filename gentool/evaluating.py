@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,10 +59,10 @@ class HeatMap:
     axes: tuple[str, str] = ("", "")
     most: float | None = 1.0
 
-    def share(self, value: float) -> float:
-        """A value as a share of `most`."""
-        most = self.most or max((v for row in self.values for v in row), default=1.0) or 1.0
-        return value / most
+    def shares(self) -> list[list[float]]:
+        """The values as shares of `most`."""
+        most = self.most or max((v for row in self.values for v in row if math.isfinite(v)), default=1.0) or 1.0
+        return [[value / most for value in row] for row in self.values]
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
@@ -38,11 +39,11 @@ def heatmap_text(map: HeatMap, width: int, *, depth: str | None = None, unicode:
     rows, columns = [_word(row) for row in map.rows], [_word(column) for column in map.columns]
     left = min(max(map_width(rows), 1), max(8, width // 3), max(1, width - LEAST - 1))
     widths, shown = _widths(columns, max(width - left - 1, LEAST))
-    lines = [clip(safe_text(map.title), width)] if map.title else []
+    lines = [clip(line, width) for line in textwrap.wrap(safe_text(map.title), width)]
     heads = [pad(clip(word, wide - 1), wide - 1, "right") for word, wide in zip(columns, widths)]
     lines.append(" " * (left + 1) + " ".join(heads).rstrip() if heads else "")
-    for word, values in zip(rows, map.values, strict=True):
-        cells = [_cell(map.share(value), wide, depth, unicode) for value, wide in zip(values, widths)]
+    for word, shares in zip(rows, map.shares(), strict=True):
+        cells = [_cell(share, wide, depth, unicode) for share, wide in zip(shares, widths)]
         lines.append(pad(clip(word, left), left, "right") + " " + "".join(cells).rstrip())
     if shown < len(columns):
         lines.append(f"(the first {shown} of {len(columns)} columns; the picture has all)")
@@ -96,7 +97,7 @@ def heatmap_png(map: HeatMap, cell: int = 44) -> Image:
     """A map as a picture: the columns' words upright above it where they are longer than a cell, numbers in the cells."""
     from PIL import Image, ImageDraw
 
-    from gentool.show.pixels import drawable, fit_text, font, text_width
+    from gentool.show.pixels import drawable, fit_text, font, text_width, wrap_text
 
     cell = max(14, min(cell, 2400 // max(1, len(map.rows), len(map.columns))))
     face, small, heading = font(max(10, min(16, cell // 2))), font(max(8, cell // 3)), font(18)
@@ -106,19 +107,18 @@ def heatmap_png(map: HeatMap, cell: int = 44) -> Image:
     upright = any(text_width(word, face) > cell - 4 for word in columns)
     above = max((text_width(word, face) for word in columns), default=0) if upright else 20
     left = margin + max((text_width(word, face) for word in rows), default=0) + gap
-    title = drawable(map.title)
-    top = margin + (30 if title else 0) + above + gap
+    across = left + cell * len(columns)
+    title = wrap_text(drawable(map.title), heading, max(across - margin, 360), 4) if map.title else []
+    top = margin + 26 * len(title) + (gap if title else 0) + above + gap
     axes = [drawable(axis) for axis in map.axes]
     legend = f"rows: {axes[0]}, columns: {axes[1]}, in percent" if any(axes) else ""
-    page_w = max(
-        [left + cell * len(columns), *(margin + text_width(t, f) for t, f in ((title, heading), (legend, small)))]
-    )
-    page_w = min(page_w + margin, 4000)
+    wide = [text_width(line, heading) for line in title] + [text_width(legend, small)]
+    page_w = min(max(across, margin + max(wide)) + margin, 4000)
     page_h = top + cell * len(rows) + margin + (26 if legend else 0)
     page = Image.new("RGB", (page_w, page_h), "white")
     pen = ImageDraw.Draw(page)
-    if title:
-        pen.text((margin, margin), title, fill="#222222", font=heading)
+    for number, line in enumerate(title):
+        pen.text((margin, margin + 26 * number), line, fill="#222222", font=heading)
     for j, word in enumerate(columns):
         x = left + j * cell
         if upright:
@@ -128,18 +128,17 @@ def heatmap_png(map: HeatMap, cell: int = 44) -> Image:
             page.paste(strip, (x + (cell - strip.width) // 2, top - gap - strip.height))
         else:
             pen.text((x + (cell - text_width(word, face)) // 2, top - gap - 18), word, fill="#222222", font=face)
-    for i, (word, values) in enumerate(zip(rows, map.values, strict=True)):
+    for i, (word, shares) in enumerate(zip(rows, map.shares(), strict=True)):
         y = top + i * cell
         pen.text((left - gap - text_width(word, face), y + cell // 2 - 10), word, fill="#222222", font=face)
-        for j, value in enumerate(values):
-            share = map.share(value)
+        for j, share in enumerate(shares):
             x = left + j * cell
             pen.rectangle((x, y, x + cell - 2, y + cell - 2), fill=shade_of(share), outline="#e6e6e6")
-            number = f"{100 * share:.0f}" if math.isfinite(share) else "?"
-            if cell >= 26 and number != "0":
+            text = f"{100 * share:.0f}" if math.isfinite(share) else "?"
+            if cell >= 26 and text != "0":
                 ink = "white" if share > _DARK else "#222222"
-                at = (x + (cell - text_width(number, small)) // 2, y + cell // 2 - cell // 5)
-                pen.text(at, number, fill=ink, font=small)
+                at = (x + (cell - text_width(text, small)) // 2, y + cell // 2 - cell // 5)
+                pen.text(at, text, fill=ink, font=small)
     if legend:
         pen.text((margin, page_h - 26), legend, fill="#555555", font=small)
     return page

@@ -74,9 +74,9 @@ def test_cells_of_a_picture_have_their_shade():
 
 def test_the_darkest_cell_is_the_largest_value_if_none_is_named():
     heat = HeatMap("m", [[2.0, 4.0]], ["a"], ["b", "c"], most=None)
-    assert [heat.share(v) for v in heat.values[0]] == [0.5, 1]
-    assert heat.share(4.0) == 1
-    assert HeatMap("m", [[0.0]], ["a"], ["b"], most=None).share(0.0) == 0
+    assert heat.shares() == [[0.5, 1]]
+    assert HeatMap("m", [[0.0]], ["a"], ["b"], most=None).shares() == [[0]]
+    assert HeatMap("m", [[1.0, float("inf")]], ["a"], ["b", "c"], most=None).shares()[0][0] == 1
 
 
 def test_a_report_has_them_in_its_json():
