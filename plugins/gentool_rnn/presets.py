@@ -62,13 +62,13 @@ CHARLM: Mapping[str, Keys] = {
         "validation.every": 1000,
         "checkpoint.every": 1000,
     },
-    # 15 CPU-minutes.
+    # 10 CPU-minutes.
     "pydocs": {
         "data.name": "pydocs",
         "model.cell": "lstm",
         "model.hidden": 256,
         "model.dropout": 0.3,
-        "train.steps": 5000,
+        "train.steps": 3500,
         "train.ema": 0.999,
         "optim.model.lr": 5e-3,
         "optim.model.weight_decay": 0.05,
@@ -95,7 +95,13 @@ SEQUENCE: Mapping[str, Keys] = {
         "validation.examples": 16,
     },
     "many-to-many": {"model.task": "many-to-many"},
-    "one-to-many": {"model.task": "one-to-many", "data.binarize": "threshold", "model.hidden": 128},
+    "one-to-many": {
+        "model.task": "one-to-many",
+        "model.steps": "pixels",
+        "model.hidden": 128,
+        "data.binarize": "threshold",
+        "train.steps": 1200,
+    },
     "rows": {
         "data.name": "mnist",
         "model.cell": "gru",
