@@ -5,8 +5,8 @@ that take turns, and a barrier stands where a layer reads what another thread ha
 for every token and stay in the second-level cache: a net of two layers of 256 has 3 MB, so that a token takes at least
 about 30 microseconds of one processor's bandwidth, and 2,000 texts on a large GPU take no longer than one.
 
-Training has no kernel here: a recurrent training step is matrix products to nine tenths (on one CPU core the step of
-sequence.py takes 0.9 to 1.1 of oneDNN's, and 0.7 to 0.8 of torch's GRU's), and on a GPU cuDNN's is one launch a layer.
+Training has no kernel here: a recurrent training step is matrix products to nine tenths (on one CPU core the functions of
+sequence.py take 0.9 to 1.2 of the time of oneDNN's LSTM and 0.7 of torch's GRU), and on a GPU cuDNN's is one launch.
 """
 
 from __future__ import annotations

@@ -140,9 +140,20 @@ def test_dropout_stands_between_layers_alone(cell, engine):
     torch.testing.assert_close(first, single.eval()(x, single.start(2))[0], rtol=1e-12, atol=1e-12)
 
 
-def test_float16_autocast_is_left_to_torch():
-    made = net("lstm", 4, 6, 1, "auto")
-    x = torch.randn(2, 3, 4)
-    assert made.engine(x) == "own"
+def test_the_engine_is_the_fastest_for_device_and_precision():
+    lstm, gru, x = net("lstm", 4, 6, 1, "auto"), net("gru", 4, 6, 1, "auto"), torch.randn(2, 3, 4)
+    assert [lstm.engine(x), gru.engine(x), lstm.engine(x.double())] == ["torch", "own", "own"]
+    assert net("lstm", 6, 6, 1, "auto").engine(x, table=True) == "own"
     with torch.autocast("cpu", torch.bfloat16):
-        assert made.engine(x) == "torch"
+        assert gru.engine(x) == "torch"
+    assert net("lstm", 4, 6, 1, "reference").engine(x) == "reference"
+
+
+def test_bfloat16_autocast_trains():
+    made = net("gru", 4, 6, 2, "auto").float()
+    x = torch.randn(2, 3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, _ = made(x, made.start(2))
+    y.float().sum().backward()
+    torch.testing.assert_close(y.float(), made(x, made.start(2))[0], rtol=0.05, atol=0.05)
+    assert all(torch.isfinite(p.grad).all() for p in made.parameters())
