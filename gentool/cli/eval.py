@@ -191,8 +191,11 @@ def folder_of(opened: Source) -> Path:
     return opened.run / "samples" if opened.run else Path()
 
 
-def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) -> None:
-    """A report as text on stdout; its pictures and plots as files, and in the terminal where there is one."""
+def show_report(report: Report, folder: Path, images: Images, *, quiet: bool, out: Path | None = None) -> None:
+    """A report as text on stdout; its pictures and plots as files, and in the terminal where there is one.
+
+    The files lie in `folder` by their names, or are FILE.png, FILE-2.png, ... where `out` names a file.
+    """
     from gentool.show.grid import make_grid, save_png
     from gentool.show.heatmap import heatmap_png, heatmap_terminal
     from gentool.show.plots import plot_png, plot_terminal
@@ -201,6 +204,15 @@ def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) ->
     from gentool.show.text import safe_text
 
     print(report.name + (f"  ({safe_text(report.protocol)})" if report.protocol else ""))
+    made = 0
+
+    def file(name: str) -> Path:
+        nonlocal made
+        made += 1
+        if out is None:
+            return folder / f"{name}.png".replace(" ", "-")
+        return out if made == 1 else out.with_stem(f"{out.stem}-{made}")
+
     width = max((len(s.name) for s in report.scalars), default=0)
     for scalar in report.scalars:
         error = f" ± {scalar.error:.3g}" if scalar.error is not None else ""
@@ -208,19 +220,19 @@ def show_report(report: Report, folder: Path, images: Images, *, quiet: bool) ->
     if report.table:
         print_table(report.table)
     if report.curves:
-        path = folder / f"{report.name}.png"
+        path = file(report.name)
         save_png(plot_png(report.curves, report.axes, log_y=report.log_y, title=report.name), path)
         if not quiet and sys.stderr.isatty():
             plot_terminal(report.curves, report.axes, log_y=report.log_y, title=report.name)
         print(path)
     for heat in report.heatmaps:
-        path = folder / f"{report.name}-{heat.name}.png".replace(" ", "-")
+        path = file(f"{report.name}-{heat.name}")
         save_png(heatmap_png(heat), path)
         if not quiet and images != Images.OFF:
             heatmap_terminal(heat)
         print(path)
     for item in report.pictures:
-        path = folder / f"{report.name}-{item.name}.png".replace(" ", "-")
+        path = file(f"{report.name}-{item.name}")
         save_png(make_grid(item.images, columns=item.columns), path)
         if not quiet:
             show_image(item.images, images, columns=item.columns, title=item.name)

@@ -57,6 +57,7 @@ def viz(
     from gentool.sampling import draw
     from gentool.scoring import sampler_of
     from gentool.show.samples import joined, write_samples
+    from gentool.show.text import safe_text
     from gentool.show.words import print_texts
 
     names = flags([word for word in ctx.args if word.startswith("-")], "viz")
@@ -75,7 +76,9 @@ def viz(
             options = scorer_options(sets, name)
             options = options if prompt is None else with_prompt(spec, options, prompt)
             scorer = make_scorer(opened, where, data, None, seed, sets, [spec], quiet=quiet)
-            show_report(scorer.run(spec, options), folder_of(opened), images, quiet=quiet)
+            if path is not None and path.suffix.lower() != ".png":
+                raise UsageError(f"--out {safe_text(str(path))}: --{name} gives pictures; name a .png file.")
+            show_report(scorer.run(spec, options), folder_of(opened), images, quiet=quiet, out=path)
             continue
         index = class_index(opened, label)
         _, options = sampler_of(opened, name)

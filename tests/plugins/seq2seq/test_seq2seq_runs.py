@@ -98,6 +98,9 @@ def test_attention_is_seen(runs, cli):
     assert lines[0].startswith("attention  (additive attention, luong order")
     assert Path(lines[-1]).stat().st_size > 1000
     assert "\x1b" not in done.out
+    done = cli("viz", "seq2seq", "--runs", str(runs), "--attention", "four\nfive", "--out", "seen.png")
+    assert done.out.splitlines()[-2:] == ["seen.png", "seen-2.png"]
+    assert Path("seen-2.png").is_file()
 
 
 def test_scoring(runs, cli):
@@ -118,6 +121,7 @@ def test_scoring(runs, cli):
         (("sample", "seq2seq", "--set", "temperature=1"), "temperature"),
         (("viz", "seq2seq", "--attention", "four", "five"), "quotes"),
         (("viz", "none", "--attention", "four"), "without attention"),
+        (("viz", "seq2seq", "--attention", "four", "--out", "seen.txt"), ".png"),
         (("eval", "seq2seq", "--set", "translation.groups=0"), "at least 1"),
         (("eval", "seq2seq", "--data", "digits"), "digits"),
         (("train", "seq2seq", "--data", "digits", "--steps", "1"), "needs source and target"),
