@@ -281,8 +281,12 @@ def _pick(stack: list[Layer], key: str, default: str) -> str:
 
 
 def _data_name(stack: list[Layer], model: ModelSpec) -> str:
-    """The data set that the layers name; refused where its kind has not what the model reads."""
-    name = _pick(stack, "data.name", model.dataset)
+    """The data set that the layers name."""
+    return check_data(_pick(stack, "data.name", model.dataset), model)
+
+
+def check_data(name: str, model: ModelSpec) -> str:
+    """A data set's name, refused where it has not what the model reads."""
     dataset, _ = registry().find_dataset(name)
     lacking = [item for item in model.inputs if item not in dataset.fields]
     if lacking:

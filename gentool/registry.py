@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import pluggy
 
 from gentool import specs as _specs
+from gentool.data.kinds import KINDS
 from gentool.errors import UsageError, did_you_mean
 from gentool.specs import DatasetSpec, EvaluatorSpec, LossSpec, ModelSpec, SamplerSpec, Spec, fits
 
@@ -231,6 +232,8 @@ def _check(kind: str, spec: Any) -> str:
             return f"the {kind} name {name!r} is refused: names are lower-case words joined by '-'"
     if ":" not in given.factory:
         return f"the {kind} '{given.name}' names its object as {given.factory!r}, not as 'package.module:attribute'"
+    if kind == "dataset" and given.kind not in KINDS:
+        return f"the data set '{given.name}' is of the kind {given.kind!r}, not one of {', '.join(KINDS)}"
     config = getattr(spec, "config", None)
     if config is not None and not (isinstance(config, type) and dataclasses.is_dataclass(config)):
         return f"the config of {kind} '{given.name}' is not a dataclass"

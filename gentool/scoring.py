@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gentool.config import build_dataclass, data_config
+from gentool.config import build_dataclass, check_data, data_config
 from gentool.data.batch import Batch
 from gentool.data.pipeline import Pipeline, open_pipeline
 from gentool.errors import UsageError
@@ -43,7 +43,7 @@ class Scorer:
         if self._pipeline is None:
             trained = dict(self.source.meta.get("data", {}))
             changes = {**trained, **({"name": self.data} if self.data else {}), **self.data_changes}
-            schema = data_config(str(changes["name"]))
+            schema = data_config(check_data(str(changes["name"]), self.source.spec))
             known = {f.name for f in dataclasses.fields(schema)} | set(self.data_changes)
             config = build_dataclass(
                 schema, {k: v for k, v in changes.items() if k in known}, "the checkpoint's data settings"

@@ -120,8 +120,20 @@ class TextPipeline:
             if name == "train" and self.config.limit:
                 text = text[: self.config.limit]
             ids = torch.tensor(self.tokenizer.encode(text), dtype=torch.int32)
+            if name == "train":
+                self._long_enough(len(ids))
             self._streams[name] = Stream(text, ids.to(self.device))
         return self._streams[name]
+
+    def _long_enough(self, n: int) -> None:
+        window = self.config.window
+        if n < 2:
+            why = "at least two are needed"
+        elif n <= window:
+            why = f"too few for a window of {window} and the token after it; use a longer text or --set data.window={n - 1}"
+        else:
+            return
+        raise UsageError(f"The training text of '{safe_text(self.config.name)}' has {n} token{'s' * (n != 1)}, {why}.")
 
     def has(self, split: str) -> bool:
         return self.count(split) > 0
@@ -155,13 +167,6 @@ class TextPipeline:
         """The windows of a training step (counted from 0): rows rank·size … of size·world streams."""
         ids = self.split("train").ids
         window, n = self.config.window, len(ids)
-        if n < window + 1:
-            raise UsageError(
-                f"The training text of '{safe_text(self.config.name)}' has {n} tokens, too few for a window of {window} and "
-                f"the token after it; use a longer text or --set data.window={max(1, n - 1)}."
-                if n > 1
-                else f"The training text of '{safe_text(self.config.name)}' has {n} token(s); at least two are needed."
-            )
         a_pass = max(1, (n - window) // window)  # windows in one
         slack = min(n - 1 - a_pass * window, window - 1)
         starts, fresh = [], []

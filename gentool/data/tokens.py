@@ -173,19 +173,16 @@ class Words(Tokenizer):
 
 def _cut(text: str) -> list[str]:
     pieces: list[str] = []
-    end, before_is_word = -1, False
+    end = -1
     for match in _PIECE.finditer(text):
         piece = match.group()
-        elided = len(piece) > 1 and piece[-1] in "'’"
-        word = piece[0].isalnum() or piece[0] == "_"
         if match.start() == end:
-            if not word or elided:
+            if piece[0].isalnum() or piece[0] == "_":
+                pieces[-1] += _JOINER  # a sign or an elision is before it: two words never touch
+            else:
                 piece = _JOINER + piece
-            elif not before_is_word:
-                pieces[-1] += _JOINER
-            # Two words never touch.
         pieces.append(piece)
-        end, before_is_word = match.end(), word and not elided
+        end = match.end()
     return pieces
 
 
@@ -230,8 +227,10 @@ class Bpe(Tokenizer):
         return self._engine.encode(text, add_special_tokens=False)
 
     def encode(self, text: str) -> list[int]:
-        if text.encode("utf-8", "replace") != text.encode("utf-8", "surrogatepass"):
-            raise UsageError("The text has characters that are no Unicode text (lone surrogates); leave them out.")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"The text has a lone surrogate at character {error.start + 1}; leave it out.") from None
         shift = len(self.marks)
         return [i + shift for i in self._run(text).ids]
 

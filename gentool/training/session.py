@@ -28,6 +28,7 @@ from gentool.runs import checkpoint
 from gentool.runs.files import replace_file
 from gentool.runs.folder import RunFolder
 from gentool.runs.lock import RunLock
+from gentool.show.text import safe_text
 from gentool.training.devices import deterministic, pick_device, settle
 from gentool.training.trainer import Hooks, Trainer
 
@@ -80,6 +81,8 @@ def plan(config: Resolved, vocabularies: Mapping[str, Mapping[str, Any]] | None 
     spec = config.model_spec
     named = config.values["data.name"].source != "model default"
     pipeline: Pipeline = open_pipeline(config["data"], device, train.seed, fetch=named, vocabularies=vocabularies)
+    if not pipeline.has("train"):
+        raise UsageError(f"The data set '{safe_text(config['data'].name)}' has no training examples.")
     seed_default_generator(derive_seed(train.seed, "weights"), torch.device("cpu"))
     model: nn.Module = registry().load(spec.factory)(config["model"], pipeline.info)
     model.to(device)

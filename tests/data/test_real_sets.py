@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gentool.data.config import DataConfig
+from gentool.data.config import DataConfig, PairsConfig, TextConfig
 from gentool.data.images import ImagePipeline as Pipeline
 from gentool.data.pipeline import open_pipeline
+from gentool.errors import UsageError
 
 PLACES = [Path(word) for word in os.environ.get("GENTOOL_DATA", "").split(os.pathsep) if word]
 CACHE = os.environ.get("XDG_CACHE_HOME")
@@ -86,3 +87,51 @@ def test_omniglot() -> None:
     test = made.split("test")
     assert any((image[0].numpy() == ink * 255).all() for image in test.images)
     assert 0.05 < float(test.images.double().mean() / 255) < 0.1  # ink is bright, and there is little of it
+
+
+def test_tinyshakespeare_and_its_damaged_copy(tmp_path: Path) -> None:
+    place = place_of("tinyshakespeare")
+    run = open_pipeline(TextConfig(name="shakespeare", dir=str(place)))
+    raw = (place / "tinyshakespeare" / "input.txt").read_text("ascii")
+    assert run.tokenizer.size == 65
+    assert run.split("train").text == raw[:1_003_854]
+    assert run.split("validation").text == run.split("test").text == raw[1_003_854:]
+    (tmp_path / "input.txt").write_text(raw[:-1] + "x")
+    with pytest.raises(UsageError, match="is not tinyshakespeare"):
+        open_pipeline(TextConfig(name="tinyshakespeare", dir=str(tmp_path))).count("train")
+
+
+def test_eng_fra_keeps_an_english_sentence_in_one_split() -> None:
+    place = place_of("eng-fra")
+    run = open_pipeline(PairsConfig(name="eng-fra", dir=str(place)))
+    assert [run.count(split) for split in ("train", "validation", "test")] == [72_031, 2000, 2000]
+    raw = {tuple(" ".join(s.split()) for s in line.split("\t")) for line in _lines(place / "eng-fra" / "eng-fra.txt")}
+    sides = {split: run.split(split).pairs for split in ("train", "validation", "test")}
+    for split, pairs in sides.items():
+        assert set(pairs) <= raw
+        others = {a.casefold() for other, found in sides.items() if other != split for a, _ in found}
+        assert not {a.casefold() for a, _ in pairs} & others
+    # A fair draw: the mean length of a split is that of the file, which is in order of length.
+    means = [np.mean([len(a) for a, _ in pairs]) for pairs in sides.values()]
+    assert max(means) - min(means) < 0.5
+    slots = [(b.extra[s].numel(), int(b.extra[f"{s}_length"].sum())) for k in range(200)
+             for b in [run.train_batch(k, 64)] for s in ("source", "target")]  # fmt: skip
+    assert sum(full for _, full in slots) / sum(n for n, _ in slots) > 0.94
+
+
+@pytest.mark.parametrize(("name", "code"), [("multi30k", "de"), ("multi30k-fr", "fr")])
+def test_multi30k(name: str, code: str) -> None:
+    place = place_of("multi30k")
+    run = open_pipeline(PairsConfig(name=name, dir=str(place), tokens="bpe", joint=True))
+    assert [run.count(split) for split in ("train", "validation", "test")] == [29_000, 1014, 1000]
+    file = place / "multi30k" / f"test_2016_flickr.{code}.gz"
+    line = gzip.decompress(file.read_bytes()).decode().split("\n")[77]
+    assert run.split("test").pairs[77][0] == " ".join(line.split())
+    assert run.split("test").pairs[77][1].isascii()
+    slots = [(b.extra[s].numel(), int(b.extra[f"{s}_length"].sum())) for k in range(200)
+             for b in [run.train_batch(k, 64)] for s in ("source", "target")]  # fmt: skip
+    assert sum(full for _, full in slots) / sum(n for n, _ in slots) >= 0.9
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8").split("\n")

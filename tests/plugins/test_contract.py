@@ -97,6 +97,11 @@ def test_debug_trains_saves_samples_and_comes_back(name: str, tmp_path: Path) ->
             ]
             for _ in range(2)
         ]
+        if spec.output == "text":
+            texts = [[text for s in again for text in s.text or ()] for again in drawn]
+            assert len(texts[0]) == 5
+            assert texts[0] == texts[1]
+            return
         images = [torch.cat([s.images for s in again if s.images is not None]) for again in drawn]
         assert images[0].shape == (5, *(source.info.image or ()))
         assert images[0].dtype == torch.float32
