@@ -125,14 +125,14 @@ def test_the_limit_is_of_characters_and_the_vocabulary_of_all() -> None:
 
 def test_a_fingerprint_is_of_text_and_vocabulary() -> None:
     prints = {
-        pipeline(100).fingerprint(),
-        pipeline(101).fingerprint(),
-        pipeline(100, test=41).fingerprint(),
-        pipeline(100, limit=90).fingerprint(),
-        pipeline(100, tokens="bpe", vocabulary=300).fingerprint(),
+        pipeline(100, window=8).fingerprint(),
+        pipeline(101, window=8).fingerprint(),
+        pipeline(100, test=41, window=8).fingerprint(),
+        pipeline(100, window=8, limit=90).fingerprint(),
+        pipeline(100, tokens="bpe", vocabulary=300, window=8).fingerprint(),
     }
     assert len(prints) == 5
-    assert pipeline(100, seed=1).fingerprint() in prints
+    assert pipeline(100, seed=1, window=8).fingerprint() in prints
 
 
 def test_byte_pairs_are_learnt_from_training_alone() -> None:
