@@ -34,7 +34,7 @@ class Recurrence(nn.Module):
 
     def begin(self, flat: Tensor) -> State:
         """The state of one hypothesis a source from (B, state_size): hidden states between -1 and 1."""
-        parts = flat[:, None].split(self.layers * self.hidden, -1)
+        parts = torch.split(flat[:, None], self.layers * self.hidden, -1)
         return {"hidden": parts[0].tanh()} | ({"cell": parts[1]} if self.cell == "lstm" else {})
 
     def top(self, state: State) -> Tensor:
@@ -44,7 +44,7 @@ class Recurrence(nn.Module):
     def run(self, inputs: Tensor, state: State) -> Tensor:
         """All steps at once: inputs (B, T, I) -> hidden states (B, T, H). The same as `step` after `step`."""
         parts = [
-            state[name].unflatten(-1, (self.layers, self.hidden))[:, 0].transpose(0, 1).contiguous()
+            state[name][:, 0].view(-1, self.layers, self.hidden).transpose(0, 1).contiguous()
             for name in ("hidden", "cell")[: 2 if self.cell == "lstm" else 1]
         ]
         out: Tensor = self.net(inputs, tuple(parts) if self.cell == "lstm" else parts[0])[0]
@@ -56,10 +56,11 @@ class Recurrence(nn.Module):
 
     def step(self, prepared: Tensor, extra: Tensor | None, state: State) -> tuple[Tensor, State]:
         """One step of every hypothesis: `prepare`d inputs (B, K, ·) and extra (B, K, X') -> s (B, K, H) and the state."""
-        hidden, cells = state["hidden"].split(self.hidden, -1), None
+        hidden, cells = torch.split(state["hidden"], self.hidden, -1), None
         if self.cell == "lstm":
-            cells = state["cell"].split(self.hidden, -1)
-        new_hidden, new_cells = [], []
+            cells = torch.split(state["cell"], self.hidden, -1)
+        new_hidden: list[Tensor] = []
+        new_cells: list[Tensor] = []
         x = prepared
         if extra is not None:
             x = x + F.linear(extra, self.net.weight_ih_l0[:, -extra.shape[-1] :])

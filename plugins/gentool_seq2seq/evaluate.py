@@ -89,7 +89,8 @@ class Translation:
 
     def metrics(self) -> tuple[Any, Any]:
         """sacrebleu's BLEU and chrF with its defaults."""
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
 
         return BLEU(lowercase=self.config.lowercase), CHRF(lowercase=self.config.lowercase)
 

@@ -300,7 +300,7 @@ class _Scores(torch.autograd.Function):
         return scores_reference(q, k, v) if _plain(q) else scores.op(q, k, v)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
         q, k, v = ctx.saved_tensors
         made = (scores_backward_reference if _plain(q) else scores_backward.op)(grad, q, k, v)

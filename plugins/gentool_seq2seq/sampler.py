@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from gentool import Partial, Samples, Step, UsageError
-from gentool_seq2seq.search import Hypothesis, Search, progress
+from gentool_seq2seq.search import Hypothesis, Search, Unfinished, progress
 from gentool_seq2seq.words import encoded, written
 
 MOST_SENTENCES = 10_000  # of one prompt
@@ -97,10 +97,11 @@ def _translations(
     total = how.longest or 2 * int(length.max()) + 10
     drawn = how.sample or how.beam == 1  # what is written stays written
     for done, found in enumerate(progress(model, source, length, how, step=step, watch=drawn), 1):
-        if isinstance(found[0][0] if found[0] else None, Hypothesis):
+        if isinstance(found, Unfinished):
+            text = _so_far(model, sources, found.ids, own) if len(sources) == n == 1 else None
+            yield Partial(min(done, total), total, text=text)
+        else:
             yield Samples(text=_texts(model, sources, found, own, replace))
-            return
-        yield Partial(min(done, total), total, text=_so_far(model, sources, found, own) if len(sources) == n == 1 else None)
 
 
 def _texts(

@@ -45,6 +45,16 @@ class Hypothesis:
     ended: bool = True
 
 
+@dataclass
+class Unfinished:
+    """The ids of each source's leading hypothesis so far."""
+
+    ids: list[list[int]]
+
+
+Found = list[list[Hypothesis]]
+
+
 def normaliser(length: int, alpha: float) -> float:
     """lp(Y) = (5 + |Y|)^alpha / 6^alpha (Wu et al. 2016, equation 14): a hypothesis is ranked by log p(Y) / lp(Y).
 
@@ -54,18 +64,18 @@ def normaliser(length: int, alpha: float) -> float:
 
 
 @torch.no_grad()
-def search(model: Any, source: Tensor, source_length: Tensor, how: Search, *, step: Step) -> list[list[Hypothesis]]:
+def search(model: Any, source: Tensor, source_length: Tensor, how: Search, *, step: Step) -> Found:
     """For each source (B, N) its `how.best` hypotheses, the best first."""
     *_, last = progress(model, source, source_length, how, step=step, watch=False)
-    assert isinstance(last, list)
+    assert not isinstance(last, Unfinished)
     return last
 
 
 @torch.no_grad()
 def progress(
     model: Any, source: Tensor, source_length: Tensor, how: Search, *, step: Step, watch: bool = True
-) -> Iterator[list[list[int]] | list[list[Hypothesis]]]:
-    """As `search`; with `watch` it first gives, step by step, the ids of each source's leading hypothesis so far."""
+) -> Iterator[Unfinished | Found]:
+    """As `search`; with `watch` it first gives, step by step, what is leading so far."""
     memory, state = model.encode(source, source_length)
     most = [how.longest or 2 * int(n) + 10 for n in source_length]
     if how.sample or (how.beam == 1 and how.best == 1):
@@ -86,7 +96,7 @@ def _log_probs(model: Any, logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 def _one_path(
     model: Any, memory: Memory, state: State, most: list[int], how: Search, step: Step, watch: bool
-) -> Iterator[list[list[int]] | list[list[Hypothesis]]]:
+) -> Iterator[Unfinished | Found]:
     """`how.best` independent paths a source: the likeliest token of each step, or one drawn from its distribution."""
     rows, paths, end = len(memory.mask), how.best if how.sample else 1, model.target.end
     state = {name: tensor.expand(-1, paths, *tensor.shape[2:]) for name, tensor in state.items()}
@@ -114,10 +124,10 @@ def _one_path(
             break
         if watch:
             so_far = torch.stack(written, -1)[:, 0].tolist()
-            yield [path[: int(n)] for path, n in zip(so_far, lengths[:, 0], strict=True)]
+            yield Unfinished([path[: int(n)] for path, n in zip(so_far, lengths[:, 0], strict=True)])
     ids, counts, sums = torch.stack(written, -1).tolist(), lengths.tolist(), total.tolist()
     looked = None if weights[0] is None else torch.stack([w for w in weights if w is not None], 2)
-    found: list[list[Hypothesis]] = []
+    found: Found = []
     for b in range(rows):
         made = []
         for p in range(paths):
@@ -164,7 +174,7 @@ class _Ended:
 
 def _beam(
     model: Any, memory: Memory, state: State, most: list[int], how: Search, watch: bool
-) -> Iterator[list[list[int]] | list[list[Hypothesis]]]:
+) -> Iterator[Unfinished | Found]:
     """Beam search (Sutskever et al. 2014, section 3.2) with length normalisation.
 
     Each step extends the `width` open hypotheses of a source by every token and keeps the `width` likeliest; those that
@@ -211,7 +221,7 @@ def _beam(
             state = {name: tensor[index] for name, tensor in state.items()}
         state = {name: _pick(tensor, parents) for name, tensor in state.items()}
         if watch:
-            yield [_leading(steps, b) for b in range(rows)]
+            yield Unfinished([_leading(steps, b) for b in range(rows)])
     yield [_results(steps, ended[b], left[b], b, how) for b in range(rows)]
 
 
