@@ -29,6 +29,7 @@ class CausalConv(nn.Module):
         self.reach = dilation * (kernel - 1)
         conv = nn.Conv1d(channels, hidden, kernel, dilation=dilation)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        assert conv.bias is not None
         nn.init.zeros_(conv.bias)
         self.conv = weight_norm(conv)
 
@@ -69,9 +70,10 @@ class Convolutional(Backbone):
             Block(widths[i], config.hidden, config.kernel, 2**i, config.dropout) for i in range(config.layers)
         )
 
+    parallel = True
+
     @property
-    def receptive_field(self) -> int:
-        """How many steps an output sees, its own included."""
+    def reach(self) -> int:
         return 1 + sum(2 * block.first.reach for block in self.blocks)  # type: ignore[union-attr, misc, operator]
 
     def start(self, rows: int) -> State:

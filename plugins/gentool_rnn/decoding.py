@@ -33,6 +33,7 @@ class Cached:
         self.model, self.state = model, state
 
     def step(self, tokens: Tensor) -> Tensor:
+        logits: Tensor
         logits, self.state = self.model.advance(tokens[:, None], self.state)
         return logits[:, 0]
 

@@ -17,7 +17,9 @@ from torch.nn import functional as F
 from gentool import Batch, Phase, Step, UsageError
 
 if TYPE_CHECKING:
-    from . import NextTokenConfig, NoConfig
+    from gentool.specs import NoConfig
+
+    from .configs import NextTokenConfig
     from .pictures import Sequence
 
 
@@ -49,7 +51,7 @@ class NextToken:
             raise UsageError("This objective needs text: choose a text data set with --data.")
         chunk = self.config.chunk or batch.inputs.shape[1]
         state = self._take(batch)
-        for x, target in zip(batch.inputs.split(chunk, 1), batch.targets.split(chunk, 1), strict=True):
+        for x, target in zip(torch.split(batch.inputs, chunk, 1), torch.split(batch.targets, chunk, 1), strict=True):
             logits, state = model.advance(x, state)
             state = model.detach(state)
             self._keep(batch, state)  # before the update: nobody need come back for it

@@ -26,7 +26,11 @@ from .sequence import GRUSequence, LSTMSequence, VanillaSequence
 if TYPE_CHECKING:
     from .configs import BackboneConfig
 
-VENDOR: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+VENDOR: dict[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+_VANILLA: Any = VanillaSequence.apply
+_LSTM: Any = LSTMSequence.apply
+_GRU: Any = GRUSequence.apply
 
 
 class Recurrent(Backbone):
@@ -52,9 +56,9 @@ class Recurrent(Backbone):
         size = self.width
         for layer in range(self.layers):
             w = self.weights(layer)
-            for gate in w.hidden.split(size):
+            for gate in torch.split(w.hidden, size):
                 nn.init.orthogonal_(gate)
-            for gate in w.input.split(size):
+            for gate in torch.split(w.input, size):
                 nn.init.xavier_uniform_(gate)
             w.input_bias.zero_()
             w.hidden_bias.zero_()
@@ -83,7 +87,7 @@ class Recurrent(Backbone):
     # -- state ----------------------------------------------------------------------------------------------------
 
     def start(self, rows: int) -> State:
-        zeros = self.net.weight_hh_l0.new_zeros
+        zeros = self.weights(0).hidden.new_zeros
         state = {name: zeros(rows, self.layers, self.width) for name in self.cell.state}
         if self.initial is not None:
             state["begun"] = zeros(rows, 1)
@@ -113,9 +117,9 @@ class Recurrent(Backbone):
         return self._layers(engine, state, lambda w, bias: F.linear(x, w, bias))
 
     def read(self, inputs: TokenInput, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        engine = self.engine(self.net.weight_hh_l0, table=True)
+        engine = self.engine(self.weights(0).hidden, table=True)
         if engine == "torch":
-            return self._vendor(inputs(tokens, self.net.weight_hh_l0.dtype), state)
+            return self._vendor(inputs(tokens, self.weights(0).hidden.dtype), state)
         return self._layers(engine, state, lambda w, bias: F.embedding(tokens.t(), inputs.folded(w, bias)))
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -155,14 +159,14 @@ class Recurrent(Backbone):
         self, w: Weights, state: list[Tensor], feed: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         if self.config.cell == "lstm":
-            h, c = LSTMSequence.apply(feed(w.input, w.input_bias + w.hidden_bias), *state, w.hidden)
+            h, c = _LSTM(feed(w.input, w.input_bias + w.hidden_bias), *state, w.hidden)
             return h, [h[-1], c]
         if self.config.cell == "gru":
-            b_r_z, b_n = w.hidden_bias.split([2 * self.width, self.width])
+            b_r_z, b_n = torch.split(w.hidden_bias, [2 * self.width, self.width])
             bias = w.input_bias + F.pad(b_r_z, (0, self.width))
-            h = GRUSequence.apply(feed(w.input, bias), *state, w.hidden, b_n)
+            h = _GRU(feed(w.input, bias), *state, w.hidden, b_n)
         else:
-            h = VanillaSequence.apply(feed(w.input, w.input_bias + w.hidden_bias), *state, w.hidden)
+            h = _VANILLA(feed(w.input, w.input_bias + w.hidden_bias), *state, w.hidden)
         return h, [h[-1]]
 
     def _reference(

@@ -90,7 +90,7 @@ def launches(
     packed = [part.contiguous() for part in kernels.pack(model)]
     drawn = choose(logits, uniform[0], temperature)[None]
     yield drawn[0]
-    for part in uniform[1:].split(each):
+    for part in torch.split(uniform[1:], each):
         drawn, *parts = kernels.decode(
             drawn[-1], parts[0], parts[-1], part, packed, net.config.cell == "gru", temperature
         )

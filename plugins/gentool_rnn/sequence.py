@@ -109,7 +109,7 @@ class LSTMSequence(Function):
             here = da[block]
             parts = zip(
                 to_gates.view(*to_gates.shape[:2], 3, size).unbind(0), to_o.unbind(0), to_c.unbind(0), f.unbind(0),
-                d_h[block].unbind(0), here.unbind(0), here[..., : 3 * size].unflatten(-1, (3, size)).unbind(0),
+                d_h[block].unbind(0), here.unbind(0), torch.unflatten(here[..., : 3 * size], -1, (3, size)).unbind(0),
                 here[..., 3 * size :].unbind(0), strict=True,
             )  # fmt: skip
             for to_g_t, to_o_t, to_c_t, f_t, d_t, da_t, da_ifg, da_o in reversed(list(parts)):
@@ -169,7 +169,7 @@ class GRUSequence(Function):
             whole = torch.empty_like(n_b)  # delta_t
             parts = zip(
                 to_gates.view(*to_gates.shape[:2], 3, size).unbind(0), z.unbind(0), d_h[block].unbind(0),
-                here.unbind(0), here.unflatten(-1, (3, size)).unbind(0), whole.unbind(0), strict=True,
+                here.unbind(0), torch.unflatten(here, -1, (3, size)).unbind(0), whole.unbind(0), strict=True,
             )  # fmt: skip
             for to_t, z_t, d_t, da_t, da_parts, whole_t in reversed(list(parts)):
                 torch.add(delta, d_t, out=whole_t)

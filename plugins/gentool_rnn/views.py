@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,9 @@ from .configs import CharLMConfig
 from .recurrent import Recurrent
 
 if TYPE_CHECKING:
-    from . import GradientFlowConfig, NoConfig
+    from gentool.specs import NoConfig
+
+    from .configs import GradientFlowConfig
     from .pictures import Sequence
 
 NAMES = {"rnn": "vanilla", "lstm": "LSTM", "gru": "GRU"}
@@ -81,7 +82,10 @@ class GradientFlow:
         if isinstance(own, Recurrent):
             name = f"this {NAMES[own.config.cell]}"
             curve(name, gradient_norms(own, model.input, model.head, tokens))  # type: ignore[arg-type]
-        ratios = [{"net": c.name, "|dL/dh_1| / |dL/dh_T|": f"{c.y[0] / max(c.y[-1], 1e-300):.2e}"} for c in curves]
+        ratio = "|dL/dh_1| / |dL/dh_T|"
+        ratios: list[dict[str, object]] = [
+            {"net": c.name, ratio: f"{c.y[0] / max(c.y[-1], 1e-300):.2e}"} for c in curves
+        ]
         return Report(
             name="gradient-flow",
             protocol=f"norm of dL/dh_t in layer 1, L the loss of the last of {steps} tokens alone, mean of {len(tokens)} "
@@ -118,7 +122,8 @@ class GradientFlow:
     def fresh(self, cell: str, tokens: Tensor, singular: float | None = None) -> list[float]:
         """The norms of an untrained net of one layer, the same whenever it is asked for."""
         size = self.context.model.input.vocabulary  # type: ignore[union-attr]
-        made: Any = dataclasses.replace(CharLMConfig(), cell=cell, hidden=self.config.hidden, layers=1)
+        kind: Any = cell
+        made = CharLMConfig(cell=kind, hidden=self.config.hidden, layers=1)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.context.step.seed)
             inputs = TokenInput("embedding", int(size), made.embed)  # type: ignore[arg-type]

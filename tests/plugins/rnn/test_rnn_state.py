@@ -46,7 +46,7 @@ def test_nothing_looks_ahead(cell):
 def test_the_window_is_what_it_says(cell):
     """A token as far back as the window reaches changes the last logits; one before that does not."""
     model = language(cell, layers=1 if cell == "attention" else 2)
-    reach = 6 if cell == "attention" else model.backbone.receptive_field
+    reach = 6 if cell == "attention" else model.backbone.reach
     tokens = torch.randint(9, (1, 40))
     last = model.advance(tokens)[0][:, -1]
     for back, seen in ((reach - 1, True), (reach, False)):
