@@ -44,7 +44,7 @@ CHARLM: Mapping[str, Keys] = {
         "model.cell": "gru",
         "model.hidden": 256,
         "loss.chunk": 32,
-        "train.steps": 750,
+        "train.steps": 680,
         "validation.every": 250,
         "validation.examples": 512,
     },
