@@ -103,7 +103,10 @@ PIXELCNN = ModelSpec(
         "schedule.name": "cosine",
         "schedule.warmup": 50,
     },
-    checkpoints={"mnist": "checkpoints/pixelcnn-mnist.safetensors"},
+    checkpoints={
+        "mnist": "checkpoints/pixelcnn-mnist.safetensors",
+        "fashion-mnist": "checkpoints/pixelcnn-fashion-mnist.safetensors",
+    },
     presets={
         "debug": {
             "train.steps": 2,
