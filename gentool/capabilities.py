@@ -27,6 +27,13 @@ class Model(Protocol):
     conditional: bool  # False where absent: takes no labels
 
 
+class Facts(Protocol):
+    """Every model that has something to tell: what is worth comparing between architectures, by name."""
+
+    def facts(self) -> dict[str, float | str]:
+        """For example ``{"receptive field": 127, "steps one after the other": 1}``."""
+
+
 class Reconstruct(Protocol):
     """``"reconstruct"``: a deterministic round trip through the bottleneck."""
 

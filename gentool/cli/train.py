@@ -102,6 +102,7 @@ def carry_out(
     from gentool.runs import checkpoint
     from gentool.specs import Output
     from gentool.training import session
+    from gentool.training.devices import peak_memory
     from gentool.training.trainer import Hooks
 
     train = made.config["train"]
@@ -126,7 +127,13 @@ def carry_out(
             outcome = trainer.fit()
         finally:
             bar.close()
-        run.update(status=outcome, reason="", step=trainer.progress.step, seconds=round(trainer.progress.seconds, 3))
+        run.update(
+            status=outcome,
+            reason="",
+            step=trainer.progress.step,
+            seconds=round(trainer.progress.seconds, 3),
+            peak_bytes=peak_memory(made.device),
+        )
         run.log(f"{outcome} at step {trainer.progress.step}")
 
         if outcome == "done" and made.config["preview"].n:

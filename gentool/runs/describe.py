@@ -237,6 +237,7 @@ def compare_runs(
         print_json(
             {
                 "runs": [run.to_json() for run in runs],
+                "costs": [run_costs(run) for run in runs],
                 "config": {key: [run.config.get(key) for run in runs] for key in differ},
                 "metrics": {name: [one.get(name) for one in last] for name in names},
             }
@@ -257,6 +258,14 @@ def compare_runs(
     )
     for problem in {run.config_problem for run in runs if run.config_problem}:
         write(f"Some configs are not compared: {problem}.\n")
+    costs = [run_costs(run) for run in runs]
+    if any(costs):
+        write("\nwhat they are and cost\n")
+        facts = [
+            {"what": what, **dict(zip(letters, (cost.get(what, "-") for cost in costs), strict=True))}
+            for what in dict.fromkeys(what for cost in costs for what in cost)
+        ]
+        print_table(facts, [Column("what", shrink=True, least=12), *columns])
     write("\nconfig: " + ("where they differ\n" if differ else "no difference\n"))
     table = [
         {"key": key, **dict(zip(letters, (_value(run.config.get(key, "-")) for run in runs), strict=True))}
@@ -275,6 +284,26 @@ def compare_runs(
         _plot(curves, f"{len(runs)} runs", out)
     if out is not None:
         print(safe_text(out))
+
+
+def run_costs(run: RunView) -> dict[str, str]:
+    """What a net is and costs: its size, its speed in what it reads, its memory, and what its own class says of it."""
+    found: dict[str, str] = {}
+    parameters, peak, facts = (run.meta.get(key) for key in ("parameters", "peak_bytes", "facts"))
+    if isinstance(parameters, int):
+        found["parameters"] = units.number(parameters)
+    batch, window = run.config.get("train.batch_size"), run.config.get("data.window")
+    if run.seconds and run.step and isinstance(batch, int):
+        rate = batch * run.step / run.seconds
+        found["tokens/s" if isinstance(window, int) else "examples/s"] = units.number(
+            rate * window if isinstance(window, int) else rate
+        )
+    if isinstance(peak, int) and peak > 0:
+        found["peak memory"] = units.size(peak)
+    if isinstance(facts, dict):
+        for name, value in facts.items():
+            found[safe_text(str(name))] = safe_text(value) if isinstance(value, str) else units.number(value)
+    return found
 
 
 def _overlaid(

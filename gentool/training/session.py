@@ -169,6 +169,7 @@ def begin(made: Plan, root: Path, name: str | None, preset: str | None) -> RunFo
         total_steps=config["train"].steps,
         minutes=config["train"].minutes,
         parameters=made.parameters,
+        facts=dict(getattr(made.model, "facts", dict)()),
         device=device_name(made.device),
         versions={"gentool": __version__, "torch": torch.__version__, "python": platform.python_version()},
         git=_git(),

@@ -102,6 +102,12 @@ class Attention(Backbone):
         self.blocks = nn.ModuleList(Block(config.hidden, config.heads, config.dropout) for _ in range(config.layers))
         self.leave = nn.RMSNorm(config.hidden)
 
+    parallel = True
+
+    @property
+    def reach(self) -> int:
+        return 1 + len(self.blocks) * self.cache
+
     def start(self, rows: int) -> State:
         like = self.leave.weight
         shape = (rows, self.heads, self.cache, self.width // self.heads)

@@ -33,6 +33,21 @@ class Backbone(nn.Module):
         """x (B, T, F) and the state before it -> features (B, T, width) and the state after it."""
         raise NotImplementedError
 
+    @property
+    def reach(self) -> int | None:
+        """How many steps an output sees, its own included; None: all there were."""
+        return None
+
+    parallel = False  # whether a sequence's steps are computed side by side in training
+
+    def facts(self) -> dict[str, float | str]:
+        """What tells the ways to treat a sequence apart."""
+        return {
+            "receptive field": "all steps" if self.reach is None else self.reach,
+            "steps in training": "side by side" if self.parallel else "one by one",
+            "numbers carried": sum(part.numel() for part in self.start(1).values()),
+        }
+
     def read(self, inputs: TokenInput, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """The same for tokens (B, T)."""
         made: tuple[Tensor, State] = self(inputs(tokens, next(self.parameters()).dtype), state)

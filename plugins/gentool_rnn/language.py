@@ -41,6 +41,10 @@ class CharLM(nn.Module):
 
     forward = advance
 
+    def facts(self) -> dict[str, float | str]:
+        """What `gentool runs compare` puts side by side."""
+        return self.backbone.facts()
+
     def detach(self, state: State) -> State:
         """The state as a constant: the gradient ends here."""
         return {name: part.detach() for name, part in state.items()}

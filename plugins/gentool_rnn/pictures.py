@@ -46,6 +46,10 @@ class Sequence(nn.Module):
         self.backbone = build(config, self.features + (self.classes if self.emits else 0))
         self.head = nn.Linear(self.backbone.width, self.features if self.emits else self.classes)
 
+    def facts(self) -> dict[str, float | str]:
+        """What `gentool runs compare` puts side by side."""
+        return self.backbone.facts()
+
     # -- pictures and steps -----------------------------------------------------------------------------------------
 
     def to_steps(self, images: Tensor) -> Tensor:
