@@ -25,8 +25,8 @@ _ENG_FRA: Mapping[str, object] = {
     "model.attention_width": 256,
     "model.dropout": 0.2,
     "loss.label_smoothing": 0.1,
-    "train.batch_size": 64,
-    "train.steps": 9000,
+    "train.batch_size": 128,
+    "train.steps": 4500,
     "optim.model.lr": 2e-3,
     "schedule.warmup": 200,
 }
