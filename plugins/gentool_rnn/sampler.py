@@ -44,7 +44,9 @@ def autoregressive(
         UsageError: the prompt has characters that the vocabulary has not.
     """
     tokens = tokenizer(model.info, "text")
-    before = tokens.encode(prompt) or [model.opening()]
+    # A prompt stands at the beginning of a line: training hardly ever begins from nothing, and a net whose state is
+    # carried along may find no way out of one that it has never been in.
+    before = [model.opening(), *tokens.encode(prompt)]
     given = torch.tensor(before, device=step.device).expand(n, -1)
     logits, state = model.advance(given)
     uniform = step.uniform(n, length, purpose="tokens").t().contiguous()
