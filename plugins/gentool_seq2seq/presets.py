@@ -63,4 +63,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     },
 }
 
-CHECKPOINTS: Mapping[str, str] = {"numbers": "checkpoints/seq2seq-numbers.safetensors"}
+CHECKPOINTS: Mapping[str, str] = {
+    "numbers": "checkpoints/seq2seq-numbers.safetensors",
+    "eng-fra": "checkpoints/seq2seq-eng-fra.safetensors",
+}
