@@ -21,6 +21,7 @@ PICTURES = ROOT / "examples" / "pictures"
 PAPERS = {
     ("vae", "mnist"): "86.76 nats, 5000-sample bound, dynamic (Burda et al. 2016, one layer, k = 1)",
     ("pixelcnn", "mnist"): "81.45 nats (van den Oord et al. 2016; gated: 81.50)",
+    ("charlm", "tinyshakespeare"): "1.47 nats/char by a 10.6 M transformer on a GPU (nanoGPT)",
     ("vqvae", "cifar10"): "4.67 bits/dim (van den Oord et al. 2017, original pixels)",
 }
 # Which of a card's scores the table shows, in this order, by the start of their names.
