@@ -40,7 +40,10 @@ CHARLM = ModelSpec(
     paper="Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735",
     defaults=presets.CHARLM_DEFAULTS,
     presets=presets.CHARLM,
-    checkpoints={"tinyshakespeare": "checkpoints/charlm-tinyshakespeare.safetensors"},
+    checkpoints={
+        "tinyshakespeare": "checkpoints/charlm-tinyshakespeare.safetensors",
+        "pydocs": "checkpoints/charlm-pydocs.safetensors",
+    },
 )
 
 SEQUENCE = ModelSpec(
