@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gentool.data.batch import DataInfo
     from gentool.randomness import Step
-    from gentool.sampling import Partial
+    from gentool.sampling import Detections, Partial
 
 
 class Model(Protocol):
@@ -159,6 +159,18 @@ class Translate(Protocol):
         """The target ids of each row without <start> and <end>; `options` are those of the model's decoding."""
 
 
+class Detect(Protocol):
+    """``"detect"``: boxes of the classes of `info.classes` on pictures of any size.
+
+    images: (N, 3, H, W), each picture at the top left, the rest of the canvas 0; size: int64 (N, 2), height and width of
+    the picture in it. What is filled in, and the other pictures of a batch, change nothing.
+    """
+
+    def detect(self, images: Tensor, size: Tensor, **options: object) -> list[Detections]:
+        """What is found on each picture, in pixels of the canvas; `options` are those of the model's detecting
+        (score threshold, NMS threshold, most detections a picture)."""
+
+
 CAPABILITIES: dict[str, type] = {
     "reconstruct": Reconstruct,
     "features": Features,
@@ -173,4 +185,5 @@ CAPABILITIES: dict[str, type] = {
     "classify": Classify,
     "next-token": NextToken,
     "translate": Translate,
+    "detect": Detect,
 }

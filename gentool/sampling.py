@@ -23,8 +23,22 @@ class Partial:
 
 
 @dataclass
+class Detections:
+    """What was found on one picture, best first. boxes: float32 (K, 4), x1 y1 x2 y2 in pixels of the picture that was
+    given; scores: float32 (K,) in [0, 1]; labels: int64 (K,), indices of `DataInfo.classes`."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass
 class Samples:
-    """Finished samples. images: float32 (n, C, H, W) in [-1, 1]; labels: int64 (n,) they were conditioned on.
+    """Finished samples. images: float32 (n, C, H, W) in [-1, 1]; labels: int64 (n,) they were conditioned on;
+    detections: what was found on each of the images.
 
     `columns` lays a picture out (None: near square); `captions` has one string an item; `rows` and `title` say what
     the axes of a view mean.
@@ -33,6 +47,7 @@ class Samples:
     images: Tensor | None = None
     labels: Tensor | None = None
     text: list[str] | None = None
+    detections: list[Detections] | None = None
     columns: int | None = None
     captions: list[str] | None = None
     title: str = ""

@@ -57,7 +57,13 @@ class Batch:
     <end>, filled with <pad>; "source_length" and "target_length", int64 (N,), count these marks. mask: bool (N, T) of
     target[:, 1:].
 
-    Further fields (boxes, ...) live in `extra`, every one a tensor with the examples first.
+    Boxes: images hold each picture at the top left of a canvas, the rest 0; `extra` has "size", int64 (N, 2), height and
+    width of the picture in it; "boxes", float32 (N, M, 4), x1 y1 x2 y2 in pixels of the canvas; "box_labels", int64
+    (N, M), -1 where a box is only filled in; "crowd", bool (N, M), a region of many that is not to be scored; "area",
+    float32 (N, M), of the object in the original picture; "scale", float32 (N, 2), pixels of the canvas for one of the
+    original, in x and y.
+
+    Further fields live in `extra`, every one a tensor with the examples first.
     """
 
     images: Tensor | None = None
