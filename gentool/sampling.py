@@ -38,7 +38,8 @@ class Detections:
 @dataclass
 class Samples:
     """Finished samples. images: float32 (n, C, H, W) in [-1, 1]; labels: int64 (n,) they were conditioned on;
-    detections: what was found on each of the images.
+    detections: what was found on each of the images, `classes` the names of their labels, and sizes: int64 (n, 2), where
+    an image (height, width) is the top left part of its canvas.
 
     `columns` lays a picture out (None: near square); `captions` has one string an item; `rows` and `title` say what
     the axes of a view mean.
@@ -48,6 +49,8 @@ class Samples:
     labels: Tensor | None = None
     text: list[str] | None = None
     detections: list[Detections] | None = None
+    classes: tuple[str, ...] = ()
+    sizes: Tensor | None = None
     columns: int | None = None
     captions: list[str] | None = None
     title: str = ""

@@ -72,7 +72,7 @@ class ModelSpec:
     dataset: str  # default, embedded
     offers: tuple[str, ...]  # capabilities, see gentool/capabilities.py
     paper: str
-    inputs: tuple[str, ...] = ("image",)  # fields of a Batch it reads: "image", "label", "tokens", ...
+    inputs: tuple[str, ...] = ("image",)  # fields of a Batch it reads: "image", "label", "tokens", "boxes", ...
     phases: tuple[str, ...] = ("model",)  # submodules with an optimiser each; "model" is the whole
     defaults: Mapping[str, object] = field(default_factory=dict)  # dotted keys over the host's defaults
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # "debug" trains two steps in a second
@@ -145,7 +145,8 @@ class DatasetSpec:
 
     `argument` is what follows the colon of a `prefix` set (``folder:PATH``) or "". `fields` are those a Batch of it has.
     `kind` (`gentool.data.kinds`) decides the settings `data.*` and how batches are made: "images" wants a
-    `gentool.data.sets.Dataset`, "text" a `gentool.data.text.TextSet`, "pairs" a `gentool.data.pairs.PairSet`.
+    `gentool.data.sets.Dataset`, "text" a `gentool.data.text.TextSet`, "pairs" a `gentool.data.pairs.PairSet`, "boxes" a
+    `gentool.data.boxes.BoxSet`.
     """
 
     name: str

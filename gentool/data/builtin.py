@@ -8,6 +8,7 @@ from gentool.specs import DatasetSpec
 
 TEXT = ("tokens",)
 PAIRS = ("source", "target")
+BOXES = ("boxes",)  # pictures of any size with boxes: see gentool.Batch
 
 DATASETS = (
     DatasetSpec(
@@ -74,6 +75,35 @@ DATASETS = (
         licence="your own",
         origin="own",
         prefix=True,
+    ),
+    DatasetSpec(
+        name="scenes",
+        summary="Things in a room, with exact boxes, embedded",
+        factory="gentool.data.scene_sets:scenes",
+        fields=BOXES,
+        licence="none needed (made by rule)",
+        origin="embedded",
+        kind="boxes",
+        size="10,000 + 500 + 500 of 128x128 colour, 6 classes",
+    ),
+    DatasetSpec(
+        name="scenes-one",
+        summary="One thing in a room, with its exact box, embedded",
+        factory="gentool.data.scene_sets:scenes_one",
+        fields=BOXES,
+        licence="none needed (made by rule)",
+        origin="embedded",
+        kind="boxes",
+        size="10,000 + 500 + 500 of 128x128 colour, 6 classes",
+    ),
+    DatasetSpec(
+        name="scene-clips",
+        summary="Clips of one thing that moves, embedded: which motion?",
+        factory="gentool.data.scene_sets:scene_clips",
+        fields=("image", "label"),
+        licence="none needed (made by rule)",
+        origin="embedded",
+        size="8,000 + 1,000 + 1,000 of 8 frames of 28x28 grey",
     ),
     DatasetSpec(
         name="pydocs",

@@ -69,6 +69,29 @@ class PairsConfig(AnyData):
     skip_bad: bool = option(False, "pairs: leave out lines that are no pairs instead of refusing them")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoxesConfig(AnyData):
+    """data.* of pictures with boxes, of any size.
+
+    A picture is resized to `short_side` and `long_side`, then, in training, flipped, cropped and scaled by draws of
+    (seed, step, place), boxes with it; what is left is placed at the top left of the batch's canvas.
+    """
+
+    short_side: int = option(
+        0, "shorter side in pixels that pictures are resized to; 0: they never grow", ge=0, le=2048
+    )
+    long_side: int = option(640, "longer side in pixels that no picture exceeds", ge=16, le=2048)
+    flip: Literal["none", "horizontal", "both"] = option(
+        "horizontal", "training only: mirrored half of the time, left to right, or also upside down"
+    )
+    jitter: float = option(1.0, "training only: enlarged or made smaller by up to this factor", ge=1, le=4)
+    crop: float = option(0.0, "training only: share of the pictures of which a random part is cut out", ge=0, le=1)
+    colour: float = option(
+        0.0, "training only: brightness, contrast and colour changed by up to this share", ge=0, lt=1
+    )
+    workers: int = option(0, "threads that read the next batch ahead; 0: none. The batches are the same", ge=0, le=64)
+
+
 def absolute_paths(config: AnyData) -> dict[str, str]:
     """The dotted keys whose paths depend on the folder gentool was started in, as absolute paths: what a run writes
     down, so that it can be resumed and evaluated from anywhere."""

@@ -8,7 +8,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from gentool.data.config import AnyData, DataConfig, PairsConfig, TextConfig
+from gentool.data.config import AnyData, BoxesConfig, DataConfig, PairsConfig, TextConfig
 from gentool.errors import UsageError, did_you_mean
 
 
@@ -39,6 +39,12 @@ KINDS: dict[str, Kind] = {
             config=DataConfig,
             pipeline="gentool.data.images:ImagePipeline",
             check="gentool.data.check:check_images",
+        ),
+        Kind(
+            name="boxes",
+            config=BoxesConfig,
+            pipeline="gentool.data.boxes:BoxPipeline",
+            check="gentool.data.check_boxes:check_boxes",
         ),
         Kind(
             name="text",

@@ -24,8 +24,9 @@ MAGENTA = (255, 0, 255)  # where a value is not finite: a colour no grey image h
 def to_bytes(images: Tensor | NDArray[Any]) -> Pixels:
     """Images (n, C, H, W) as bytes (n, H, W, C) with C 1 or 3.
 
-    Floats are in [-1, 1] (what lies outside is clipped), uint8 is taken as it is. Accepted are C of 1 or 3, and (n, H, W)
-    for grey. Values that are not finite become magenta, which makes a grey set coloured. `UsageError` for other shapes.
+    Floats are in [-1, 1] (what lies outside is clipped), uint8 is taken as it is. Accepted are C of 1 or 3, (n, H, W) for
+    grey, and C of 5 and more as the grey frames of a clip, which are laid side by side.
+    Values that are not finite become magenta, which makes a grey set coloured. `UsageError` for other shapes.
     """
     array: NDArray[Any]
     if isinstance(images, np.ndarray):
@@ -35,9 +36,12 @@ def to_bytes(images: Tensor | NDArray[Any]) -> Pixels:
         array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if array.ndim == 3:
         array = array[:, None]
-    if array.ndim != 4 or array.shape[1] not in (1, 3) or 0 in array.shape:
+    if array.ndim != 4 or array.shape[1] in (2, 4) or 0 in array.shape:
         raise UsageError(f"Pictures are (n, 1 or 3, height, width) and not empty; these are {tuple(array.shape)}.")
     array = array.transpose(0, 2, 3, 1)
+    if array.shape[3] > 4:
+        n, height, width, frames = array.shape
+        array = array.transpose(0, 1, 3, 2).reshape(n, height, frames * width, 1)
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":

@@ -53,6 +53,11 @@ def _write(path: Path, beside: Path, chunks: Iterator[Samples], n: int, most: in
     shown = _keep(chunks, most)
     if shown is None or shown.images is None:
         raise UsageError(f"{path.name}: this model draws no pictures; name a .txt or .json file.")
+    if shown.detections is not None:
+        from gentool.show.boxes import grid_with_boxes
+
+        grid_with_boxes(shown).save(beside, "PNG")
+        return shown
     from gentool.show.grid import make_grid
 
     grid = make_grid(shown.images, columns=shown.columns, captions=shown.captions, title=shown.title or None)
@@ -80,20 +85,29 @@ def _keep(chunks: Iterator[Samples], most: int) -> Samples | None:
 
 def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
     if kept is None:
-        kept = Samples(columns=chunk.columns, title=chunk.title)
+        kept = Samples(columns=chunk.columns, title=chunk.title, classes=chunk.classes)
     room = most - len(kept)
     if room > 0:
-        for name in ("images", "labels"):
+        for name in ("images", "labels", "sizes"):
             new = getattr(chunk, name)
             if new is not None:
                 old = getattr(kept, name)
                 new = new[:room].cpu()
+                if old is not None and name == "images":
+                    old, new = _one_canvas(old, new)
                 setattr(kept, name, new if old is None else torch.cat([old, new]))
-        for name in ("captions", "text"):
+        for name in ("captions", "text", "detections"):
             words = getattr(chunk, name)
             if words is not None:
                 setattr(kept, name, (getattr(kept, name) or []) + words[:room])
     return kept
+
+
+def _one_canvas(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both on canvases of one size, filled up at the right and below."""
+    height, width = (max(a.shape[axis], b.shape[axis]) for axis in (2, 3))
+    a, b = (torch.nn.functional.pad(t, (0, width - t.shape[3], 0, height - t.shape[2])) for t in (a, b))
+    return a, b
 
 
 def _write_text(beside: Path, chunks: Iterator[Samples], ending: str, path: Path) -> Samples | None:
