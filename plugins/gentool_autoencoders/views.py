@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gentool import Batch, Context, Picture, Report, Samples, UsageError
+from gentool.latents import slerp
 
 if TYPE_CHECKING:
     from . import InterpolateConfig, ReconstructConfig
@@ -25,25 +26,6 @@ def first_pictures(context: Context, n: int) -> Batch:
     images = torch.cat([b.images for b in found if b.images is not None])[:n]
     labels = [b.labels for b in found if b.labels is not None]
     return Batch(images=images, labels=torch.cat(labels)[:n] if labels else None)
-
-
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation (Shoemake 1985; for latent codes, White 2016): (n, D), (n, D), (T,) -> (n, T, D).
-
-    The direction turns at a constant rate while the length goes linearly from one to the other; where the two
-    directions (nearly) agree or oppose, or one of the vectors is 0, it is the straight line.
-    """
-    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    unit_a, unit_b = a / length_a.clamp(min=1e-12), b / length_b.clamp(min=1e-12)
-    cosine = (unit_a * unit_b).sum(1).clamp(-1, 1)
-    angle = torch.acos(cosine)[:, None, None]
-    t = t[None, :, None]
-    sine = torch.sin(angle)
-    turned = (torch.sin((1 - t) * angle) * unit_a[:, None] + torch.sin(t * angle) * unit_b[:, None]) / sine
-    length = (1 - t) * length_a[:, None] + t * length_b[:, None]
-    straight = (1 - t) * a[:, None] + t * b[:, None]
-    vanishes = torch.minimum(length_a, length_b)[:, None] < 1e-6
-    return torch.where((sine > 1e-3) & ~vanishes, turned * length, straight)
 
 
 class View:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gentool import Samples, Step
+from gentool.latents import slerp
 
 
 def truncated(z: Tensor, threshold: float) -> Tensor:
@@ -23,21 +24,6 @@ def truncated(z: Tensor, threshold: float) -> Tensor:
     share = math.erf(threshold / math.sqrt(2))  # of the prior within the threshold
     squeezed = torch.erfinv(share * torch.erf(z.double() / math.sqrt(2))) * math.sqrt(2)
     return squeezed.clamp(-threshold, threshold).to(z.dtype)
-
-
-def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Points at shares t (T,) of the great circle from a (N, D) to b (N, D): (N, T, D), lengths blended too.
-
-    Spherical (White 2016): a straight line between two normal vectors leaves the shell where the prior's mass lies.
-    """
-    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
-    cosine = ((a / length_a) * (b / length_b)).sum(1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6)
-    angle = torch.arccos(cosine)
-    t = t[None, :, None]
-    angle_, a_, b_ = angle[:, :, None], (a / length_a)[:, None], (b / length_b)[:, None]
-    unit = (torch.sin((1 - t) * angle_) * a_ + torch.sin(t * angle_) * b_) / torch.sin(angle_)
-    points: Tensor = unit * ((1 - t) * length_a[:, :, None] + t * length_b[:, :, None])
-    return points
 
 
 def generator(
