@@ -22,6 +22,7 @@ VERBS = {
     "list": ("listing", "What there is: models, losses, samplers, evaluators, data sets, plugins"),
     "info": ("info", "Everything about one name"),
     "config": ("config", "Print a model's config as a commented TOML file"),
+    "tui": ("tui", "Browse runs in a terminal application, while they train"),
     "data": ("data", "List, check, preview and fetch data sets"),
     "export": ("export", "Write a run's weights as one small safetensors file with its card"),
     "bench": ("bench", "Measure the kernels on this device"),

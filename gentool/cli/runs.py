@@ -26,7 +26,8 @@ RunArgument = Annotated[
 RunsArgument = Annotated[list[str], typer.Argument(help="Ids or the starts of them.", metavar="RUN...")]
 Root = Annotated[Path | None, typer.Option("--runs", help="The folder of runs (default: ./runs).")]
 Filter = Annotated[
-    list[str] | None, typer.Option("--filter", help="KEY=VALUE, also != < > <= >=; may be repeated.", metavar="K=V")
+    list[str] | None,
+    typer.Option("--filter", help="KEY=VALUE, also : (a part) != < > <= >=; may be repeated.", metavar="K=V"),
 ]
 Sort = Annotated[str | None, typer.Option("--sort", help="A key, a metric or a config key; -KEY falls.", metavar="KEY")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help=f"At most so many (a terminal: {SCREEN}).")]
@@ -46,7 +47,7 @@ def runs(
     """List, show, compare, remove and export runs. Without a verb: list."""
     ctx.obj = root
     if ctx.invoked_subcommand is None:
-        return _list(root or RUNS, filters or [], sort, limit, as_json)
+        return _list(root or RUNS, filters or [], [], sort, limit, as_json)
     return None
 
 
@@ -60,18 +61,20 @@ def _root(ctx: typer.Context, own: Path | None) -> Path:
 @app.command()
 def ls(
     ctx: typer.Context,
-    words: Annotated[list[str] | None, typer.Argument(help="More filters.", metavar="[K=V]...")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="More filters, or words to find.", metavar="[K=V]...")
+    ] = None,
     filters: Filter = None,
     sort: Sort = None,
     limit: Limit = None,
     root: Root = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List runs, newest first: gentool runs ls --filter status=done model=vae --sort best"""
-    return _list(_root(ctx, root), [*(filters or []), *(words or [])], sort, limit, as_json)
+    """List runs, newest first: gentool runs ls model:gan status=done 'loss<0.3' --sort best"""
+    return _list(_root(ctx, root), filters or [], words or [], sort, limit, as_json)
 
 
-def _list(root: Path, filters: list[str], sort: str | None, limit: int | None, as_json: bool) -> int:
+def _list(root: Path, filters: list[str], words: list[str], sort: str | None, limit: int | None, as_json: bool) -> int:
     import sys
 
     from gentool.cli.common import say
@@ -81,7 +84,7 @@ def _list(root: Path, filters: list[str], sort: str | None, limit: int | None, a
     from gentool.show.text import safe_text
 
     found = everything = list_runs(root)
-    found = select(found, filters)
+    found = select(found, filters, words)
     if sort:
         found = order(found, sort)
     matching = len(found)

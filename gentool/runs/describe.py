@@ -36,7 +36,7 @@ def show_run(
     if out is not None and not curves:
         raise UsageError(f"The run {safe_text(run.name)} has no metrics to plot yet.")
     wide = terminal_size(sys.stdout)[0] - 1 if is_terminal(sys.stdout) else None
-    write(safe_text(run.name) + "\n\n" + pairs_text(_facts(run), width=wide))
+    write(safe_text(run.name) + "\n\n" + pairs_text(facts(run), width=wide))
     keys = run.config if whole_config else run.changed
     if keys:
         write("\nconfig" + ("" if whole_config else " (what is not a default)") + "\n")
@@ -54,12 +54,12 @@ def show_run(
         _plot(curves, safe_text(run.name), out)
     if run.samples:
         _show_sample(run.samples[-1], images)
-    write("\nnext\n" + "".join(f"  {line}\n" for line in _next(run)))
+    write("\nnext\n" + "".join(f"  {line}\n" for line in next_commands(run)))
     if out is not None:
         print(safe_text(out))
 
 
-def _facts(run: RunView) -> list[tuple[str, object]]:
+def facts(run: RunView) -> list[tuple[str, object]]:
     meta = run.meta
     total = f" of {units.number(run.total)}" if run.total else ""
     kept = [str(saved.step) for saved in run.checkpoints if saved.whole]
@@ -114,7 +114,7 @@ def _value(value: object) -> str:
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _next(run: RunView) -> list[str]:
+def next_commands(run: RunView) -> list[str]:
     name = safe_text(shlex.quote(str(run.path)))
     lines = []
     if run.status == "damaged" and not run.checkpoints:

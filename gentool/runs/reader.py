@@ -20,6 +20,7 @@ from typing import Any
 
 from gentool.errors import GentoolError, UsageError
 from gentool.runs.files import process_start
+from gentool.runs.marks import Marks, read_marks
 from gentool.runs.metrics import Row, key_metric, open_regular, read_metrics
 from gentool.show.text import safe_text
 
@@ -97,6 +98,11 @@ class RunView:
         return folder_size(self.path)
 
     @functools.cached_property
+    def marks(self) -> Marks:
+        """The tags and the pin a person gave it."""
+        return read_marks(self.path)
+
+    @functools.cached_property
     def config(self) -> dict[str, Any]:
         """config.toml with dotted keys; empty where it is missing or damaged (`config_problem` says why)."""
         return _flat(self._config[0])
@@ -158,6 +164,8 @@ class RunView:
             "best": self.best,
             "checkpoints": [saved.step for saved in self.checkpoints if saved.whole],
             "size": self.size,
+            "tags": list(self.marks.tags),
+            "pinned": self.marks.pinned,
         }
 
 
@@ -166,15 +174,23 @@ class RunView:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run: it has a run.json, or the config and the log of one whose run.json is lost."""
-    if (path / "run.json").is_file():
-        return True
-    return (path / "config.toml").is_file() and ((path / "metrics.jsonl").is_file() or (path / "checkpoints").is_dir())
+    try:
+        if (path / "run.json").is_file():
+            return True
+        log, saved = path / "metrics.jsonl", path / "checkpoints"
+        return (path / "config.toml").is_file() and (log.is_file() or saved.is_dir())
+    except PermissionError:
+        return True  # it may not be looked into: shown as damaged rather than left out
+    except (OSError, ValueError):
+        return False
 
 
 def read_run(path: Path) -> RunView:
     """The view of one folder, damaged or not; never raises for what the folder holds."""
     view = RunView(path=path, name=path.name, status="damaged")
     text, problem = read_small(path / "run.json")
+    if problem and not os.access(path, os.R_OK | os.X_OK) and os.path.isdir(path):
+        problem = "its folder may not be read (permission denied)"
     meta: Any = None
     if not problem:
         try:
