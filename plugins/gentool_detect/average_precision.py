@@ -278,11 +278,7 @@ def _accumulate(
             shifts = np.cumsum(shift[part], 0)
             for i in range(t):
                 at = np.flatnonzero(true[part, i])
-                tp = np.arange(1, len(at) + 1)
-                level = tp / (seen[at] + shifts[at, i] + TINY)
-                envelope = np.maximum.accumulate(level[::-1])[::-1]
-                place = np.searchsorted(tp / objects[k, a], RECALLS, "left")
-                precision[i, :, k, a] = np.append(envelope, 0.0)[np.minimum(place, len(at))]
+                precision[i, :, k, a] = sampled(seen[at] + shifts[at, i], int(objects[k, a]), RECALLS)
                 recall[i, k, a] = [np.count_nonzero(rank[rows[part][at]] < m) / objects[k, a] for m in most]
     return precision, recall
 
@@ -311,14 +307,24 @@ def _voc(truth: Truth, found: Found, pairs: _Pairs, objects: Ints) -> tuple[Floa
     return voc07, voc10
 
 
+def sampled(judged: Ints, objects: int, recalls: Floats) -> Floats:
+    """Precision at some recalls, from how many detections were judged up to each true positive.
+
+    The precision at recall r is the largest at any recall >= r; beyond the last true positive it is 0.
+    """
+    tp = np.arange(1, len(judged) + 1)
+    envelope = np.maximum.accumulate((tp / (judged + TINY))[::-1])[::-1]
+    place = np.searchsorted(tp / objects, recalls, "left")
+    made: Floats = np.append(envelope, 0.0)[np.minimum(place, len(judged))]
+    return made
+
+
 def voc_ap(true: Bools, objects: int) -> tuple[float, float]:
     """(11-point AP of VOC 2007, area of VOC 2010) of detections by falling score and the number of objects to be found.
 
-    p(r) is the largest precision at any recall >= r. 2007: its mean at r = 0, 0.1, ..., 1; 2010: its integral.
+    2007: the mean precision at recalls 0, 0.1, ..., 1; 2010: the integral of precision over recall, both of the
+    precision made non-increasing as in `sampled`.
     """
     at = np.flatnonzero(true)
-    tp = np.arange(1, len(at) + 1)
-    envelope = np.maximum.accumulate((tp / (at + 1))[::-1])[::-1]
-    place = np.searchsorted(tp / objects, np.arange(11) / 10, "left")
-    eleven = np.append(envelope, 0.0)[np.minimum(place, len(at))].mean()
-    return float(eleven), float(envelope.sum() / objects)
+    area = sampled(at + 1, objects, np.arange(1, len(at) + 1) / objects).sum() / objects
+    return float(sampled(at + 1, objects, np.arange(11) / 10).mean()), float(area)

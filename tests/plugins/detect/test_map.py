@@ -232,4 +232,4 @@ def test_voc_duplicates_differ_from_coco():
     found = found_of([(0, 0, (0, 0, 40, 40), 0.9), (0, 0, (2, 0, 40, 40), 0.8)])
     scores = evaluate(truth, found, 1)
     assert scores.recall[0, 0, 0, 2] == 1
-    assert scores.voc10[0] == 0.5
+    assert scores.voc10[0] == pytest.approx(0.5)
