@@ -38,13 +38,17 @@ def option(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    initial: bool = False,
 ) -> T:
     """A documented dataclass field of a config. `ge`, `gt`, `le`, `lt` bound a number; use ``Literal`` for choices.
+
+    initial: a model's setting that matters only where its training begins, such as a file of weights to start from:
+    checkpoints, and runs that go on from one, do without it.
 
     Use it only inside frozen dataclasses: ``hidden: int = option(512, "width of the hidden layers", ge=1)``.
     """
     limits = {key: limit for key, limit in (("ge", ge), ("gt", gt), ("le", le), ("lt", lt)) if limit is not None}
-    made: Any = field(default=default, metadata={"help": help, "limits": limits})
+    made: Any = field(default=default, metadata={"help": help, "limits": limits, "initial": initial})
     return made  # type: ignore[no-any-return]
 
 
@@ -179,6 +183,11 @@ def fits(part: LossSpec | SamplerSpec | EvaluatorSpec, model: ModelSpec) -> bool
     if isinstance(part, EvaluatorSpec) and model.output not in part.outputs:
         return False
     return set(part.needs) <= set(model.offers)
+
+
+def initial_fields(config: type) -> dict[str, Any]:
+    """The defaults of the settings that matter only where training begins (`option`), by name."""
+    return {name: f.default for name, f in config_fields(config).items() if f.metadata.get("initial")}
 
 
 def config_fields(config: type) -> dict[str, dataclasses.Field[Any]]:

@@ -29,6 +29,7 @@ from gentool.runs.files import replace_file
 from gentool.runs.folder import RunFolder
 from gentool.runs.lock import RunLock
 from gentool.show.text import safe_text
+from gentool.specs import initial_fields
 from gentool.training.devices import deterministic, pick_device, settle
 from gentool.training.trainer import Hooks, Trainer
 
@@ -95,7 +96,7 @@ def describe(config: Resolved, info: DataInfo) -> dict[str, Any]:
     """What goes into the header of every file of weights, so that it can be used alone."""
     return {
         "model": config.model_spec.name,
-        "config": dataclasses.asdict(config["model"]),
+        "config": dataclasses.asdict(config["model"]) | initial_fields(config.model_spec.config),
         "info": info.to_json(),
         "data": dataclasses.asdict(config["data"]),
         "loss": config.loss_spec.name,
@@ -202,6 +203,9 @@ def reopen(
         if Path(file) not in plugin_files() and not _known(name):
             raise UsageError(f"This run used the plugin file {file}; give it again: --plugin {file}.")
     found = checkpoint.newest(path / "checkpoints")
+    if found:
+        begun = {f"model.{key}": value for key, value in initial_fields(registry().find("model", name).config).items()}
+        layers.append(Layer("the checkpoint", begun))
     header = checkpoint.read_metadata(found.path / "model.safetensors") if found else {}
     made = plan(resolve(name, layers), header.get("info", {}).get("vocabularies"))
     before = meta.get("fingerprint")

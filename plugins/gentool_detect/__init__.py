@@ -4,8 +4,8 @@
     rcnn           Girshick et al. 2014, "Rich feature hierarchies for accurate object detection": proposals from outside,
                    each warped through the network
     fast-rcnn      Girshick 2015: the network once a picture, regions pooled from its features
-    detect         Faster R-CNN (Ren et al. 2015): the proposals come from the features too; with a feature pyramid
-                   (Lin et al. 2017) as a preset
+    detect         Faster R-CNN (Ren et al. 2015): the proposals come from the features too, one map of them or a feature
+                   pyramid (Lin et al. 2017)
     single-stage   classes and boxes straight from the places of the grid: with anchors and focal loss (RetinaNet, Lin et
                    al. 2017), or without anchors (FCOS, Tian et al. 2019; TOOD, Feng et al. 2021)
 
@@ -14,17 +14,155 @@ All share the backbone, anchors, box coding, matching, heads and the mAP they ar
 
 from __future__ import annotations
 
-from gentool import EvaluatorSpec, LossSpec, ModelSpec, SamplerSpec, hookimpl
+from gentool import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, hookimpl
+
+from . import presets
+from .configs import (
+    FasterRCNNConfig,
+    FasterRCNNLossConfig,
+    FastRCNNConfig,
+    RCNNConfig,
+    RegionLossConfig,
+    SingleObjectConfig,
+    SingleObjectLossConfig,
+    SingleStageConfig,
+    SingleStageLossConfig,
+)
+
+RCNN_PAPER = "Girshick et al. 2014, arXiv:1311.2524"
+FAST_PAPER = "Girshick 2015, arXiv:1504.08083"
+FASTER_PAPER = "Ren et al. 2015, arXiv:1506.01497; pyramid: Lin et al. 2017, arXiv:1612.03144"
+SINGLE_PAPER = "Lin et al. 2017, arXiv:1708.02002; without anchors: Tian et al. 2019, Feng et al. 2021"
+MULTITASK_PAPER = "Sermanet et al. 2014, arXiv:1312.6229 (classification and localisation by two heads)"
 
 
 @hookimpl
 def gentool_models() -> list[ModelSpec]:
-    return []
+    return [
+        ModelSpec(
+            name="single-object",
+            summary="What is it and where: one object a picture, one network with two heads",
+            factory="gentool_detect.single_object:SingleObject",
+            config=SingleObjectConfig,
+            output=Output.BOXES,
+            loss="single-object",
+            sampler=None,
+            evaluators=(),
+            dataset="scenes-one",
+            offers=("detect", "one-object"),
+            paper=MULTITASK_PAPER,
+            inputs=("boxes",),
+            defaults=presets.SCENES,
+            presets=presets.SINGLE_OBJECT,
+        ),
+        ModelSpec(
+            name="rcnn",
+            summary="R-CNN: proposals from outside, each warped through the network",
+            factory="gentool_detect.rcnn:RCNN",
+            config=RCNNConfig,
+            output=Output.BOXES,
+            loss="regions",
+            sampler=None,
+            evaluators=(),
+            dataset="scenes",
+            offers=("detect", "regions"),
+            paper=RCNN_PAPER,
+            inputs=("boxes",),
+            defaults={**presets.SCENES, **presets.PROPOSED},
+            presets=presets.RCNN,
+        ),
+        ModelSpec(
+            name="fast-rcnn",
+            summary="Fast R-CNN: proposals from outside, pooled from features computed once",
+            factory="gentool_detect.rcnn:FastRCNN",
+            config=FastRCNNConfig,
+            output=Output.BOXES,
+            loss="regions",
+            sampler=None,
+            evaluators=(),
+            dataset="scenes",
+            offers=("detect", "regions"),
+            paper=FAST_PAPER,
+            inputs=("boxes",),
+            defaults={**presets.SCENES, **presets.PROPOSED},
+            presets=presets.FAST_RCNN,
+        ),
+        ModelSpec(
+            name="detect",
+            summary="Faster R-CNN: the network proposes regions itself; with a feature pyramid",
+            factory="gentool_detect.faster:FasterRCNN",
+            config=FasterRCNNConfig,
+            output=Output.BOXES,
+            loss="faster-rcnn",
+            sampler=None,
+            evaluators=(),
+            dataset="scenes",
+            offers=("detect", "proposal-network"),
+            paper=FASTER_PAPER,
+            inputs=("boxes",),
+            defaults=presets.SCENES,
+            presets=presets.DETECT,
+            aliases=("faster-rcnn",),
+        ),
+        ModelSpec(
+            name="single-stage",
+            summary="Classes and boxes straight from the grid: focal loss on anchors, or anchor-free",
+            factory="gentool_detect.single_stage:SingleStage",
+            config=SingleStageConfig,
+            output=Output.BOXES,
+            loss="single-stage",
+            sampler=None,
+            evaluators=(),
+            dataset="scenes",
+            offers=("detect", "dense-boxes"),
+            paper=SINGLE_PAPER,
+            inputs=("boxes",),
+            defaults=presets.SCENES,
+            presets=presets.SINGLE_STAGE,
+        ),
+    ]
 
 
 @hookimpl
 def gentool_losses() -> list[LossSpec]:
-    return []
+    return [
+        LossSpec(
+            name="single-object",
+            summary="Softmax of the class and squared error of the box, weighted",
+            factory="gentool_detect.loss:SingleObject",
+            needs=("one-object",),
+            config=SingleObjectLossConfig,
+            monitor="loss",
+            paper=MULTITASK_PAPER,
+        ),
+        LossSpec(
+            name="regions",
+            summary="Class and box of sampled proposals from outside",
+            factory="gentool_detect.loss:Regions",
+            needs=("regions",),
+            config=RegionLossConfig,
+            monitor="loss",
+            paper=FAST_PAPER,
+        ),
+        LossSpec(
+            name="faster-rcnn",
+            summary="Objectness and box of sampled anchors, class and box of sampled proposals",
+            factory="gentool_detect.loss:FasterRCNN",
+            needs=("proposal-network",),
+            config=FasterRCNNLossConfig,
+            monitor="loss",
+            paper=FASTER_PAPER,
+        ),
+        LossSpec(
+            name="single-stage",
+            summary="Focal loss and box of all anchors, or task-aligned learning of all points",
+            factory="gentool_detect.loss:SingleStage",
+            needs=("dense-boxes",),
+            config=SingleStageLossConfig,
+            monitor="loss",
+            paper=SINGLE_PAPER,
+        ),
+    ]
 
 
 @hookimpl

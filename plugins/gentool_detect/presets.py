@@ -1,0 +1,89 @@
+"""Recipes: defaults (embedded scenes) and presets of each model, as dotted config keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Keys = Mapping[str, object]
+
+DEBUG: Keys = {
+    "train.steps": 2,
+    "train.batch_size": 4,
+    "model.widths": (8, 8, 8, 8),
+    "model.blocks": (0, 1, 1, 1),
+    "data.limit": 16,
+    "validation.examples": 4,
+}
+SMALL_HEAD: Keys = {"model.hidden": 16}
+
+# 128x128 scenes of few things: half a minute to a few minutes of one core.
+SCENES: Keys = {
+    "train.batch_size": 16,
+    "train.steps": 800,
+    "train.ema": 0.995,
+    "train.clip": 10.0,
+    "optim.model.lr": 2e-3,
+    "optim.model.weight_decay": 0.05,
+    "schedule.name": "cosine",
+    "schedule.warmup": 60,
+    "schedule.final": 0.02,
+}
+
+# 640x480 photographs of blood cells at half their size; a microscope knows no up, and stains differ.
+BCCD: Keys = {
+    "data.name": "bccd",
+    "data.short_side": 240,
+    "data.long_side": 320,
+    "data.flip": "both",
+    "data.jitter": 1.5,
+    "data.colour": 0.2,
+    "train.batch_size": 8,
+    "train.ema": 0.998,
+    "validation.every": 400,
+}
+
+CARDS: Keys = {
+    "data.name": "playing-cards",
+    "data.short_side": 288,
+    "data.long_side": 384,
+    "data.flip": "none",
+    "data.jitter": 1.4,
+    "data.crop": 0.3,
+    "data.colour": 0.2,
+    "train.batch_size": 8,
+    "train.ema": 0.998,
+    "validation.every": 500,
+}
+
+POINTS: Keys = {"model.places": "points"}
+
+SINGLE_OBJECT: Mapping[str, Keys] = {"debug": {**DEBUG, **SMALL_HEAD}}
+
+SINGLE_STAGE: Mapping[str, Keys] = {
+    "debug": {**DEBUG, "model.channels": 8, "model.depth": 1},
+    "anchor-free": POINTS,
+    "scenes": {**POINTS, "train.steps": 3000, "train.ema": 0.998},
+}
+
+# Stride 16 alone, as in 2015, with anchors of three sizes.
+SINGLE_MAP: Keys = {"model.pyramid": False}
+
+DETECT: Mapping[str, Keys] = {
+    "debug": {**DEBUG, **SMALL_HEAD, "model.channels": 8, "model.proposals": 10, "loss.anchors": 16, "loss.regions": 8},
+    "fpn": {"model.pyramid": True},
+    "single-map": SINGLE_MAP,
+    "scenes": {"train.steps": 3000, "train.ema": 0.998},
+}
+
+# Proposals are of the picture as it is seen: no scaling or cropping at random, or each step would search anew.
+PROPOSED: Keys = {"data.flip": "none"}
+
+RCNN: Mapping[str, Keys] = {
+    "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.side": 16, "model.context": 2,
+              "model.proposals": 10, "loss.regions": 8},
+}  # fmt: skip
+
+FAST_RCNN: Mapping[str, Keys] = {
+    "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.bins": 2, "model.proposals": 10,
+              "loss.regions": 8},
+}  # fmt: skip

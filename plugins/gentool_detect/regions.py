@@ -1,0 +1,133 @@
+"""Detectors that look at regions: proposals are matched, sampled, brought to one size, and each gets a class and a box
+transform. What R-CNN, Fast R-CNN and Faster R-CNN have in common (Girshick 2015, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gentool import Step
+from gentool.sampling import Detections
+
+from .assign import NEGATIVE, Truth, match, sample
+from .coding import decode, encode
+from .detecting import Detecting, Found, finish
+
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the box transform, so that its targets have about unit variance
+
+
+def bordered(x: Tensor) -> Tensor:
+    """A map with a row and a column of 0 more: what is sampled beyond a picture's last cell is 0 on every canvas."""
+    return F.pad(x, (0, 1, 0, 1))
+
+
+class RegionHead(nn.Module):
+    """Features of regions (K, D) -> class logits (K, classes + 1), background first, and a box transform for each class
+    (K, classes, 4)."""
+
+    def __init__(self, inputs: int, hidden: int, classes: int):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.classes = nn.Linear(hidden, classes + 1)
+        self.boxes = nn.Linear(hidden, 4 * classes)
+        nn.init.normal_(self.classes.weight, std=0.01)
+        nn.init.normal_(self.boxes.weight, std=0.001)
+        for last in (self.classes, self.boxes):
+            nn.init.zeros_(last.bias)
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.hidden(regions.flatten(1))
+        return self.classes(x).float(), self.boxes(x).float().unflatten(1, (-1, 4))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Regions that are learned from. rois: (K, 5), picture and box; labels: int64 (K,), 0 background, k + 1 class k;
+    target: (K, 4), the box to be found, of a positive one."""
+
+    rois: Tensor
+    labels: Tensor
+    target: Tensor
+
+
+@torch.no_grad()
+def choose(
+    proposals: Sequence[Tensor],
+    truths: Sequence[Truth],
+    step: Step,
+    *,
+    count: int,
+    share: float,
+    positive: float,
+    negative: float,
+) -> Chosen:
+    """`count` regions a picture, at most `share` of them positive (IoU >= positive), the others background (IoU <
+    negative); the true boxes are proposals too."""
+    rois, labels, targets = [], [], []
+    for i, (boxes, truth) in enumerate(zip(proposals, truths, strict=True)):
+        boxes = torch.cat((boxes, truth.boxes))
+        index = match(boxes, truth, positive, negative, lift=False)
+        index = sample(index, count, share, step.uniform(len(boxes), purpose=f"regions {i}").to(boxes.device))
+        taken = index >= NEGATIVE
+        boxes, index = boxes[taken], index[taken]
+        rois.append(torch.cat((boxes.new_full((len(boxes), 1), i), boxes), 1))
+        there = index.clamp(min=0)
+        if len(truth.boxes):
+            labels.append(torch.where(index >= 0, truth.labels[there] + 1, 0))
+            targets.append(truth.boxes[there])
+        else:
+            labels.append(torch.zeros_like(index))
+            targets.append(boxes)
+    return Chosen(torch.cat(rois), torch.cat(labels), torch.cat(targets))
+
+
+class RegionDetector(Detecting):
+    """A detector by regions: `propose` says where to look, `look` what is there."""
+
+    head: RegionHead
+
+    def propose(self, images: Tensor, size: Tensor, features: Any) -> list[Tensor]:
+        """Boxes (P, 4) to look at, of each picture, best first."""
+        raise NotImplementedError
+
+    def features(self, images: Tensor, size: Tensor) -> Any:
+        """What is computed once a picture."""
+        raise NotImplementedError
+
+    def look(self, images: Tensor, features: Any, rois: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits (K, classes + 1) and box transforms (K, classes, 4) of regions (K, 5)."""
+        raise NotImplementedError
+
+    def find(self, images: Tensor, size: Tensor, found: Found) -> list[Detections]:
+        features = self.features(images, size)
+        proposals = self.propose(images, size, features)
+        return self.found_in(images, size, features, proposals, found)
+
+    def found_in(
+        self, images: Tensor, size: Tensor, features: Any, proposals: Sequence[Tensor], found: Found
+    ) -> list[Detections]:
+        """The detections among given proposals."""
+        results = []
+        for i, boxes in enumerate(proposals):
+            rois = torch.cat((boxes.new_full((len(boxes), 1), i), boxes), 1)
+            logits, t = self.look(images, features, rois)
+            scores = logits.softmax(1)[:, 1:]
+            results.append(finish(decode(t, boxes[:, None], WEIGHTS), scores, size[i], found))
+        return results
+
+
+def region_losses(logits: Tensor, t: Tensor, chosen: Chosen) -> dict[str, Tensor]:
+    """L_cls = -log p_u and [u >= 1] smooth L1 of the transform of class u (Girshick 2015, equations 1 to 3), both means
+    over the regions."""
+    classes = F.cross_entropy(logits, chosen.labels) if len(logits) else logits.sum()
+    own = chosen.labels > 0
+    label = chosen.labels[own] - 1
+    wanted = encode(chosen.target[own], chosen.rois[own, 1:], WEIGHTS)
+    off = t[own, label] - wanted
+    boxes = F.smooth_l1_loss(off, torch.zeros_like(off), reduction="sum") / max(1, len(logits))
+    return {"classes": classes, "boxes": boxes}
