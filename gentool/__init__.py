@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gentool.hooks import hookimpl
     from gentool.randomness import Step
     from gentool.registry import build_model
-    from gentool.sampling import Partial, Samples
+    from gentool.sampling import Detections, Partial, Samples
     from gentool.specs import DatasetSpec, EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, option
     from gentool.training.phases import Phase
 
@@ -36,6 +36,7 @@ _HOME = {
     "hookimpl": "gentool.hooks",
     "Step": "gentool.randomness",
     "build_model": "gentool.registry",
+    "Detections": "gentool.sampling",
     "Partial": "gentool.sampling",
     "Samples": "gentool.sampling",
     "DatasetSpec": "gentool.specs",
@@ -54,6 +55,7 @@ __all__ = [
     "Curve",
     "DataInfo",
     "DatasetSpec",
+    "Detections",
     "EvaluatorSpec",
     "GentoolError",
     "HeatMap",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gentool.data.batch import Batch
     from gentool.specs import SamplerSpec
 
 
@@ -35,6 +37,25 @@ class Detections:
         return len(self.scores)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a picture that was given came from: what it is called, its id in its data set (or its file's name), and its
+    own (height, width), before it was resized for the model; `path` where it is a file."""
+
+    name: str
+    image_id: int | str
+    size: tuple[int, int]
+    path: Path | None = None
+
+
+@dataclass
+class Given:
+    """Pictures that a sampler starts from, as a batch of the model's kind of data, and where each came from."""
+
+    batch: Batch
+    origins: list[Origin]
+
+
 @dataclass
 class Samples:
     """Finished samples. images: float32 (n, C, H, W) in [-1, 1]; labels: int64 (n,) they were conditioned on;
@@ -51,6 +72,7 @@ class Samples:
     detections: list[Detections] | None = None
     classes: tuple[str, ...] = ()
     sizes: Tensor | None = None
+    origins: list[Origin] | None = None
     columns: int | None = None
     captions: list[str] | None = None
     title: str = ""
@@ -79,28 +101,50 @@ def draw(
     label: int | None = None,
     chunk: int = 250,
     stream: str = "sample",
+    given: Iterable[Given] | None = None,
 ) -> Iterator[Partial | Samples]:
     """Samples in chunks, so that memory does not grow with n; each chunk ends with a `Samples`.
 
-    label: a class index for a conditional model; None draws the classes in turn.
+    label: a class index for a conditional model; None draws the classes in turn. given: n pictures for a sampler that
+    starts from pictures (`SamplerSpec.pictures`), already in chunks.
     """
     import torch
 
+    from gentool.errors import UsageError
     from gentool.randomness import Step, derive_seed, seed_default_generator
     from gentool.registry import registry
 
+    if spec.pictures == "must" and given is None:
+        raise UsageError(f"The sampler '{spec.name}' starts from pictures; name some: --image FILE.")
     sampler = registry().load(spec.factory)
     conditional = bool(getattr(model, "conditional", False))
     classes = len(model.info.classes)
     before = 0
     sizes = [n] if spec.view else parts_of(n, chunk)
-    for number, size in enumerate(sizes):
+    plain: Iterable[tuple[int, Given | None]] = ((size, None) for size in sizes)
+    chunks = plain if given is None else ((len(item.batch), item) for item in given)
+    for number, (size, start) in enumerate(chunks):
         labels = None
         if conditional:
             first = torch.arange(before, before + size, device=device)
             labels = first % classes if label is None else torch.full_like(first, label)
-        step = Step(seed=seed, index=number, total=len(sizes), device=device, stream=stream)
+        step = Step(seed=seed, index=number, total=max(number + 1, len(sizes)), device=device, stream=stream)
         seed_default_generator(derive_seed(seed, stream, number), torch.device(device))
+        more = {} if not spec.pictures else {"given": None if start is None else start.batch}
         with torch.no_grad():
-            yield from sampler(model, size, step=step, labels=labels, **options)
+            for event in sampler(model, size, step=step, labels=labels, **more, **options):
+                yield _with_origins(event, model, start) if isinstance(event, Samples) else event
         before += size
+
+
+def _with_origins(made: Samples, model: Any, start: Given | None) -> Samples:
+    """What the host knows of samples and their sampler need not repeat: class names, and what they started from."""
+    if made.detections is not None and not made.classes:
+        made.classes = tuple(model.info.classes)
+        if "category_ids" in model.info.extra:
+            made.extra.setdefault("category_ids", list(model.info.extra["category_ids"]))
+    if start is not None and made.origins is None and len(made) == len(start.origins):
+        made.origins = start.origins
+        if made.sizes is None:
+            made.sizes = start.batch.extra.get("size")
+    return made

@@ -10,6 +10,7 @@ import torch
 
 from gentool.config import build_dataclass, check_data, data_config
 from gentool.data.batch import Batch
+from gentool.data.given import from_split
 from gentool.data.pipeline import Pipeline, open_pipeline
 from gentool.errors import UsageError
 from gentool.evaluating import Context, Report
@@ -86,8 +87,17 @@ class Scorer:
 
     def _draw(self, n: int) -> Iterator[Any]:
         spec, options = sampler_of(self.source)
+        given = from_split(self.pipeline, self.split or "test", n) if spec.pictures == "must" else None
         return draw(
-            self.source.model, spec, options, n, seed=self.seed, device=self.device, chunk=BATCH, stream="eval.samples"
+            self.source.model,
+            spec,
+            options,
+            n,
+            seed=self.seed,
+            device=self.device,
+            chunk=BATCH,
+            stream="eval.samples",
+            given=given,
         )
 
     def run(self, spec: EvaluatorSpec, options: Mapping[str, Any]) -> Report:

@@ -109,6 +109,11 @@ class SamplerSpec:
     `options` are the fields of `config`. It yields `Partial`s as it goes and ends with one `Samples` of n items.
     With `view`, it is a way to look at a model (`gentool viz MODEL --NAME`): n is ignored and the picture is laid out
     by the sampler (`Samples.columns`).
+
+    With `pictures`, it starts from pictures, and takes ``given``, a `gentool.Batch` of n of them as the model's data
+    settings make it: "must" (a detector) is given those of `--image`, or else some of the test split; "may" (completing
+    or changing a picture) is given those of `--image`, or None. Boxes that it finds are in pixels of ``given.images``;
+    the host maps them back to the pictures they came from.
     """
 
     name: str
@@ -118,6 +123,7 @@ class SamplerSpec:
     output: Output = Output.IMAGE
     config: type = NoConfig
     view: bool = False
+    pictures: str = ""  # "may" or "must": whether it starts from pictures
     paper: str = ""
     aliases: tuple[str, ...] = ()
 

@@ -171,7 +171,7 @@ def preview(
     """
     use_plugins(plugin)
     from gentool.cli.common import out_path
-    from gentool.cli.sample import ENDINGS, check_ending
+    from gentool.cli.sample import ENDINGS, PICTURES, TEXTS, check_ending
     from gentool.data.kinds import kind_of
     from gentool.data.pipeline import Pipeline, open_pipeline
     from gentool.data.sets import check_split
@@ -182,7 +182,7 @@ def preview(
     config = _data_config(name, data_dir, sets)
     words = kind_of(name).words
     path = out_path(out, ENDINGS) if out else None
-    check_ending(path, name, words=words)
+    check_ending(path, name, fitting=TEXTS if words else PICTURES)
     if path is None and not words:
         path = out_path(f"{_file_name(name)}-{split}.png", ENDINGS)
     pipeline: Pipeline = open_pipeline(config, "cpu", seed, fetch=True, say=lambda text: say(text, quiet=quiet))

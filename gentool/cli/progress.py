@@ -108,6 +108,11 @@ def made_by(made: Plan, trainer: Trainer, n: int, columns: int | None = None) ->
     from gentool.sampling import Samples, draw
     from gentool.show.samples import joined
 
+    given = None
+    if config.sampler_spec.pictures == "must":
+        from gentool.data.given import from_split
+
+        given = from_split(made.pipeline, held_out(made), n)
     events = draw(
         averaged(trainer),
         config.sampler_spec,
@@ -116,6 +121,7 @@ def made_by(made: Plan, trainer: Trainer, n: int, columns: int | None = None) ->
         seed=config["train"].seed,
         device=made.device,
         stream="preview",
+        given=given,
     )
     found = joined(event for event in events if isinstance(event, Samples))
     if found is not None and columns is not None:
@@ -185,6 +191,11 @@ def show(samples: Samples, title: str, mode: str) -> None:
 
     if samples.images is None:
         say_text(samples, title, lines=12)
+        return
+    if samples.detections is not None:
+        from gentool.show.boxes import show_boxes
+
+        show_boxes(samples, mode, title=title)
         return
     shown = show_image(samples.images, mode, columns=samples.columns, title=samples.title or title)
     if samples.captions and not shown:

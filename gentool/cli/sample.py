@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 PICTURES, TEXTS = (".png", ".npy", ".safetensors"), (".txt", ".json")
 ENDINGS = (*PICTURES, *TEXTS)
+BOXES = (".png", ".json")
 MOST_PROMPT = 1 << 20
 GRID = 256  # a picture of more would show nothing
 
@@ -52,6 +53,13 @@ def sample(
     label: Annotated[str | None, typer.Option("--class", help="A class, by number or name.", metavar="C")] = None,
     prompt: Annotated[
         str | None, typer.Option("--prompt", help="Text to start from; - reads stdin.", metavar="TEXT")
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", help="A picture to start from, or a folder; may be repeated.", metavar="FILE"),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Pictures of a data set to start from.", metavar="D[:SPLIT]")
     ] = None,
     sampler: Annotated[str | None, typer.Option("--sampler", help="Another sampler that fits.")] = None,
     sets: SetOption = None,
@@ -79,13 +87,24 @@ def sample(
     if prompt is not None:
         options = with_prompt(spec, options, read_prompt(prompt))
     index = class_index(opened, label)
-    words = spec.output == Output.TEXT
-    n = n or (1 if words else 16)
-    check_ending(path, opened.spec.name, words=words)
+    words, boxes = spec.output == Output.TEXT, spec.output == Output.BOXES
+    check_ending(path, opened.spec.name, fitting=TEXTS if words else BOXES if boxes else PICTURES)
+    from gentool.cli.given import given_for
     from gentool.sampling import draw
 
+    given, n = given_for(opened, spec, where, image=image, data=data, n=n, quiet=quiet)
+    n = n or (1 if words else 16)
     events = draw(
-        opened.model, spec, options, n, seed=seed, device=where, label=index, chunk=batch_size, stream="sample"
+        opened.model,
+        spec,
+        options,
+        n,
+        seed=seed,
+        device=where,
+        label=index,
+        chunk=batch_size,
+        stream="sample",
+        given=given,
     )
     facts = {"n": n, "source": opened.origin, "sampler": spec.name, "seed": seed}
     if words and path is None:
@@ -94,6 +113,11 @@ def sample(
             print_json({"text": texts, **facts})
         else:
             print_words(events, n, quiet=quiet)
+        return 0
+    if boxes and path is None and as_json:
+        from gentool.detections import coco_results
+
+        print_json([entry for chunk in with_bar(events, n, quiet=quiet) for entry in coco_results(chunk)])
         return 0
     if path is None:
         folder = opened.run / "samples" if opened.run else Path()
@@ -111,16 +135,15 @@ def sample(
     return 0
 
 
-def check_ending(path: Path | None, name: str, *, words: bool) -> None:
+def check_ending(path: Path | None, name: str, *, fitting: tuple[str, ...]) -> None:
     """Refuse a picture's file for a text, and the other way round, before anything is drawn."""
     from gentool.errors import UsageError
     from gentool.show.text import safe_text
 
-    fitting = TEXTS if words else PICTURES
     if path is not None and path.suffix.lower() not in fitting:
-        what = "pictures" if words else "text"
+        what = "text" if fitting == TEXTS else "boxes" if fitting == BOXES else "pictures"
         raise UsageError(
-            f"--out {safe_text(str(path))}: '{safe_text(name)}' gives no {what}; name a {' or '.join(fitting)} file."
+            f"--out {safe_text(str(path))}: '{safe_text(name)}' gives {what}; name a {' or '.join(fitting)} file."
         )
 
 
@@ -220,4 +243,9 @@ def picture(samples: Samples, mode: Images) -> None:
     from gentool.show.terminal import show_image
 
     assert samples.images is not None
+    if samples.detections is not None:
+        from gentool.show.boxes import show_boxes
+
+        show_boxes(samples, mode)
+        return
     show_image(samples.images[:64], mode, columns=samples.columns, title=samples.title)

@@ -35,6 +35,9 @@ def viz(
     n: Annotated[int, typer.Option("-n", min=1, max=4096, help="How many, where a view draws several.")] = 16,
     label: Annotated[str | None, typer.Option("--class", help="A class, by number or name.", metavar="C")] = None,
     data: Annotated[str | None, typer.Option("--data", help="A data set, or SET:SPLIT.", metavar="D[:SPLIT]")] = None,
+    image: Annotated[
+        list[str] | None, typer.Option("--image", help="A picture for a view that starts from one.", metavar="FILE")
+    ] = None,
     seed: SeedOption = 0,
     sets: SetOption = None,
     out: Annotated[str | None, typer.Option("--out", help="FILE.png, or .txt and .json of a text.")] = None,
@@ -51,7 +54,18 @@ def viz(
     ... (`gentool info MODEL`); some start from a text."""
     use_plugins(plugin)
     from gentool.cli.eval import flags, folder_of, make_scorer, scorer_options, show_report
-    from gentool.cli.sample import ENDINGS, changed, check_ending, class_index, picture, with_bar, with_prompt
+    from gentool.cli.given import given_for
+    from gentool.cli.sample import (
+        ENDINGS,
+        PICTURES,
+        TEXTS,
+        changed,
+        check_ending,
+        class_index,
+        picture,
+        with_bar,
+        with_prompt,
+    )
     from gentool.errors import UsageError
     from gentool.registry import registry
     from gentool.sampling import draw
@@ -84,12 +98,15 @@ def viz(
         _, options = sampler_of(opened, name)
         options = changed(spec, options, sets)
         options = options if prompt is None else with_prompt(spec, options, prompt)
-        events = draw(opened.model, spec, options, n, seed=seed, device=where, label=index, stream="view")
+        given, count = given_for(opened, spec, where, image=image, data=data, n=1 if spec.pictures else n, quiet=quiet)
+        events = draw(
+            opened.model, spec, options, count or n, seed=seed, device=where, label=index, stream="view", given=given
+        )
         shown = joined(with_bar(events, n, quiet=quiet))
         if shown is None:
             continue
         words = shown.images is None
-        check_ending(path, name, words=words)
+        check_ending(path, name, fitting=TEXTS if words else PICTURES)
         if words and path is None:
             print_texts(shown.text or (), shown.captions)
             continue

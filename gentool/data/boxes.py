@@ -22,7 +22,7 @@ from gentool.data.order import Order
 from gentool.data.sets import check_split
 from gentool.errors import UsageError
 from gentool.randomness import derive_seed
-from gentool.sampling import Detections, Samples
+from gentool.sampling import Detections, Origin, Samples
 from gentool.show.text import safe_text
 
 STRIDE = 32  # the sides of a canvas are multiples of it
@@ -260,6 +260,12 @@ class BoxPipeline:
     def _batch(self, examples: Sequence[Example]) -> Batch:
         batch = collate(examples)
         return batch if self.device.type == "cpu" else batch.map(lambda tensor: tensor.to(self.device))
+
+    def origin(self, split: str, index: int) -> Origin:
+        """Where an example came from."""
+        data = self.split(split)
+        name = data.file_name(index) or f"{split} {index}"
+        return Origin(name, data.image_id(index), data.size(index))
 
     def preview(self, split: str, n: int) -> Samples:
         """Pictures with their boxes; of training the first batch that a run of this seed would train on."""

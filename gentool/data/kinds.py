@@ -18,12 +18,15 @@ class Kind:
 
     pipeline: a class made as ``(open_split, config, device, seed, vocabularies)``, see `gentool.data.pipeline`.
     check: a function of a function that opens a split; gives `gentool.data.check.Facts` of the whole set.
+    given: a function ``(files, config, info, device) -> Iterator[Given]``: pictures of a user's as a model of such data
+    is given them.
     """
 
     name: str
     config: type[AnyData]  # of `data.*`
     pipeline: str
     check: str
+    given: str = ""
     words: bool = False  # examples are text, not pictures
 
     def load(self, path: str) -> Any:
@@ -39,12 +42,14 @@ KINDS: dict[str, Kind] = {
             config=DataConfig,
             pipeline="gentool.data.images:ImagePipeline",
             check="gentool.data.check:check_images",
+            given="gentool.data.given:square_pictures",
         ),
         Kind(
             name="boxes",
             config=BoxesConfig,
             pipeline="gentool.data.boxes:BoxPipeline",
             check="gentool.data.check_boxes:check_boxes",
+            given="gentool.data.given:whole_pictures",
         ),
         Kind(
             name="text",

@@ -110,3 +110,15 @@ def grid_with_boxes(samples: Samples) -> Image.Image:
 
     made = tiles(samples, samples.columns).transpose(0, 3, 1, 2)
     return make_grid(made, columns=samples.columns, captions=samples.captions, title=samples.title or None, scale=1)
+
+
+def show_boxes(samples: Samples, mode: str = "auto", title: str = "") -> int:
+    """Samples that have detections in the terminal; gives how many pictures were shown."""
+    from gentool.show.terminal import show_image
+
+    return show_image(
+        tiles(samples, samples.columns).transpose(0, 3, 1, 2),
+        mode,
+        columns=samples.columns,
+        title=samples.title or title,
+    )

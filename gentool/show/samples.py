@@ -22,9 +22,9 @@ from gentool.show.words import several_lines
 def write_samples(path: Path, chunks: Iterator[Samples], n: int, most: int) -> Samples | None:
     """Write every chunk to `path` by its ending; gives what can be shown: the first `most` samples, or None.
 
-    .png: a grid of the first `most`. .npy: uint8 (n, H, W, C). .safetensors: uint8 "images" (n, C, H, W) and int64
-    "labels". .json: a list of texts. .txt: the texts as they are, an empty line between two
-    where they have several lines.
+    .png: a grid of the first `most`, with boxes where some were found. .npy: uint8 (n, H, W, C). .safetensors: uint8
+    "images" (n, C, H, W) and int64 "labels". .json: a list of texts, or COCO results of what was found on pictures. .txt:
+    the texts as they are, an empty line between two where they have several lines.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -85,7 +85,7 @@ def _keep(chunks: Iterator[Samples], most: int) -> Samples | None:
 
 def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
     if kept is None:
-        kept = Samples(columns=chunk.columns, title=chunk.title, classes=chunk.classes)
+        kept = Samples(columns=chunk.columns, title=chunk.title, classes=chunk.classes, extra=dict(chunk.extra))
     room = most - len(kept)
     if room > 0:
         for name in ("images", "labels", "sizes"):
@@ -96,7 +96,7 @@ def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
                 if old is not None and name == "images":
                     old, new = _one_canvas(old, new)
                 setattr(kept, name, new if old is None else torch.cat([old, new]))
-        for name in ("captions", "text", "detections"):
+        for name in ("captions", "text", "detections", "origins"):
             words = getattr(chunk, name)
             if words is not None:
                 setattr(kept, name, (getattr(kept, name) or []) + words[:room])
@@ -117,6 +117,14 @@ def _write_text(beside: Path, chunks: Iterator[Samples], ending: str, path: Path
         if ending == ".json":
             file.write("[")
         for chunk in chunks:
+            if chunk.detections is not None and ending == ".json":
+                from gentool.detections import coco_results
+
+                for entry in coco_results(chunk):
+                    file.write(("\n " if first else ",\n ") + json.dumps(entry))
+                    first = False
+                kept = _join(kept, chunk, 64)
+                continue
             if chunk.text is None:
                 raise UsageError(f"{path.name}: this model draws no text; name a .png, .npy or .safetensors file.")
             apart = apart or several_lines(chunk.text)

@@ -13,10 +13,11 @@ import torch
 
 from gentool.capabilities import CAPABILITIES
 from gentool.config import Layer, config_table, resolve, to_toml
+from gentool.data.given import from_split
 from gentool.randomness import Step
 from gentool.registry import registry
 from gentool.runs.source import open_source, package_file
-from gentool.sampling import Samples, draw
+from gentool.sampling import Detections, Samples, draw
 from gentool.scoring import Scorer, choose, sampler_of
 from gentool.specs import fits
 from gentool.training import session
@@ -89,14 +90,20 @@ def test_debug_trains_saves_samples_and_comes_back(name: str, tmp_path: Path) ->
     assert source.info == made.info
     if spec.sampler:
         sampler, options = sampler_of(source)
-        drawn = [
-            [
-                e
-                for e in draw(source.model, sampler, options, 5, seed=3, device="cpu", chunk=3)
-                if isinstance(e, Samples)
-            ]
-            for _ in range(2)
-        ]
+        drawn = []
+        for _ in range(2):
+            given = from_split(made.pipeline, "train", 5) if sampler.pictures == "must" else None
+            events = draw(source.model, sampler, options, 5, seed=3, device="cpu", chunk=3, given=given)
+            drawn.append([e for e in events if isinstance(e, Samples)])
+        if spec.output == "boxes":
+            found = [[d for s in again for d in s.detections or ()] for again in drawn]
+            assert len(found[0]) == 5
+            for one, other in zip(*found):
+                check_detections(one, *(source.info.image or (3, 0, 0))[1:], len(source.info.classes))
+                assert torch.equal(one.boxes, other.boxes)
+                assert torch.equal(one.scores, other.scores)
+            assert all(s.images is not None and s.origins is not None for s in drawn[0])
+            return
         if spec.output == "text":
             texts = [[text for s in again for text in s.text or ()] for again in drawn]
             assert len(texts[0]) == 5
@@ -107,6 +114,65 @@ def test_debug_trains_saves_samples_and_comes_back(name: str, tmp_path: Path) ->
         assert images[0].dtype == torch.float32
         assert images[0].abs().max() <= 1 + 1e-6
         assert torch.equal(images[0], images[1])
+
+
+def check_detections(found: Detections, height: int, width: int, classes: int) -> None:
+    """Boxes on the canvas, best first, of classes that there are."""
+    assert found.boxes.shape == (len(found), 4)
+    assert found.boxes.dtype == found.scores.dtype == torch.float32
+    assert found.labels.dtype == torch.int64
+    assert (found.boxes[:, 2:] >= found.boxes[:, :2]).all()
+    assert (found.boxes >= 0).all()
+    assert (found.boxes <= torch.tensor([width, height, width, height])).all()
+    assert (found.scores >= 0).all()
+    assert (found.scores <= 1).all()
+    assert (found.scores.diff() <= 0).all()
+    assert (found.labels >= 0).all()
+    assert (found.labels < classes).all()
+
+
+DETECTORS = [spec.name for spec in registry().all("model") if "detect" in spec.offers]
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_canvas_and_the_other_pictures_change_no_detection(name: str) -> None:
+    """A picture gives the same alone on its own canvas as beside another on a larger one."""
+    made = session.plan(resolve(name, [Layer("test", {"preview.n": 0})], "debug"))
+    model = made.model.eval()
+    batch = next(made.pipeline.batches("validation", 2, 2))
+    _, _, height, width = batch.images.shape
+    images = torch.nn.functional.pad(batch.images, (0, 64, 0, 32))
+    images[1, :, :, :] = torch.rand(3, height + 32, width + 64) * 2 - 1
+    size = torch.tensor([[height - 10, width - 23], [height + 32, width + 64]])
+    images[0, :, height - 10 :] = 0
+    images[0, :, :, width - 23 :] = 0
+    with torch.no_grad():
+        alone = model.detect(images[:1, :, :height, :width].contiguous(), size[:1])[0]
+        beside = model.detect(images, size)[0]
+    check_detections(beside, height - 10, width - 23, len(made.info.classes))
+    assert len(alone) == len(beside)
+    assert torch.allclose(alone.scores, beside.scores, atol=1e-4)
+    assert torch.allclose(alone.boxes.sort(0).values, beside.boxes.sort(0).values, atol=0.05)
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in registry().all("model") if "boxes" in spec.inputs])
+@pytest.mark.parametrize("kind", ["empty", "crowd"])
+def test_pictures_on_which_nothing_counts_are_learnt_from(name: str, kind: str) -> None:
+    """No box, or none but crowds: the losses are finite, and so are their gradients."""
+    config = resolve(name, [Layer("test", {"preview.n": 0})], "debug")
+    made = session.plan(config)
+    batch = made.pipeline.train_batch(0, 2)
+    if kind == "empty":
+        batch.extra["box_labels"] = torch.full_like(batch.extra["box_labels"], -1)
+        batch.extra["boxes"] = torch.zeros_like(batch.extra["boxes"])
+    else:
+        batch.extra["crowd"] = batch.extra["box_labels"] >= 0
+    objective = registry().load(config.loss_spec.factory)(config["loss"])
+    for phase in objective(made.model.train(), batch, Step(seed=1, index=0, total=4)):
+        assert torch.isfinite(phase.loss)
+        if phase.loss.requires_grad:
+            phase.loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in made.model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("name", MODELS)
