@@ -141,9 +141,10 @@ def check_ending(path: Path | None, name: str, *, fitting: tuple[str, ...]) -> N
     from gentool.show.text import safe_text
 
     if path is not None and path.suffix.lower() not in fitting:
-        what = "text" if fitting == TEXTS else "boxes" if fitting == BOXES else "pictures"
+        ending = path.suffix.lower()
+        what = "gives boxes" if fitting == BOXES else f"gives no {'text' if ending in TEXTS else 'pictures'}"
         raise UsageError(
-            f"--out {safe_text(str(path))}: '{safe_text(name)}' gives {what}; name a {' or '.join(fitting)} file."
+            f"--out {safe_text(str(path))}: '{safe_text(name)}' {what}; name a {' or '.join(fitting)} file."
         )
 
 
