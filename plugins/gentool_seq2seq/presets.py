@@ -44,22 +44,24 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
     "eng-fra": _ENG_FRA,
     # The same but for the context: the encoder's last state, at every step (Cho et al. 2014).
     "eng-fra-none": {**_ENG_FRA, "model.attention": "none", "model.order": "bahdanau"},
-    # Descriptions of pictures, German to English. Fewer sentences than words can learn from: much dropout.
+    # Descriptions of pictures, German to English: 29,000 sentences, 15 times over, in 25 CPU-minutes.
     "multi30k": {
         "data.name": "multi30k",
         "data.tokens": "bpe",
         "data.vocabulary": 8000,
         "data.joint": True,
         "data.lower": True,
-        "model.order": "bahdanau",
         "model.embed": 256,
-        "model.hidden": 512,
-        "model.dropout": 0.5,
+        "model.hidden": 320,
+        "model.attention_width": 256,
+        "model.dropout": 0.4,
         "loss.label_smoothing": 0.1,
         "train.batch_size": 128,
-        "train.steps": 9000,
-        "optim.model.lr": 1e-3,
-        "schedule.warmup": 400,
+        "train.steps": 3400,
+        "train.ema": 0.998,
+        "optim.model.lr": 2e-3,
+        "schedule.warmup": 300,
+        "checkpoint.every": 500,
     },
 }
 
