@@ -33,6 +33,11 @@ class Backbone(nn.Module):
         """x (B, T, F) and the state before it -> features (B, T, width) and the state after it."""
         raise NotImplementedError
 
+    def last(self, x: Tensor) -> Tensor:
+        """x (B, T, F), with which a sequence begins -> the features after its last step alone, (B, width)."""
+        features: Tensor = self(x, self.start(len(x)))[0]
+        return features[:, -1]
+
     @property
     def reach(self) -> int | None:
         """How many steps an output sees, its own included; None: all there were."""

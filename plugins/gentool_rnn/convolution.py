@@ -39,9 +39,19 @@ class CausalConv(nn.Module):
         y: Tensor = self.conv(x)
         return y, x[:, :, x.shape[2] - self.reach :]
 
+    def thinned(self, x: Tensor, stride: int) -> Tensor:
+        """Of x that holds every d-th step only, the last among them, and zeros before it: y at every `stride`-th of these
+        steps, the last among them."""
+        assert self.conv.bias is not None
+        taps = self.conv.kernel_size[0]
+        skipped = (x.shape[2] - 1) % stride
+        before = taps - 1 - skipped
+        x = F.pad(x, (before, 0)) if before > 0 else x[:, :, -before:]
+        return F.conv1d(x, self.conv.weight, self.conv.bias, stride=stride)
+
 
 class Block(nn.Module):
-    """relu(x + f(x)) with f twice: convolution, ReLU, dropout (figure 1b)."""
+    """relu(x + f(x)) with f twice: convolution, ReLU, dropout of whole channels (figure 1b)."""
 
     def __init__(self, channels: int, hidden: int, kernel: int, dilation: int, dropout: float):
         super().__init__()
@@ -52,10 +62,18 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         y, first = self.first(x, state[0])
-        y = F.dropout(F.relu(y), self.dropout, self.training)
-        y, second = self.second(y, state[1])
-        y = F.dropout(F.relu(y), self.dropout, self.training)
-        return F.relu(self.shortcut(x) + y), (first, second)
+        y, second = self.second(self.activate(y), state[1])
+        return F.relu(self.shortcut(x) + self.activate(y)), (first, second)
+
+    def activate(self, y: Tensor) -> Tensor:
+        """ReLU and spatial dropout: of a sequence whole channels (section 3.3), which also draws T times fewer numbers."""
+        return F.dropout1d(F.relu(y), self.dropout, self.training)
+
+    def thinned(self, x: Tensor, stride: int) -> Tensor:
+        """As `CausalConv.thinned`: from every d-th step to every `stride`-th of these."""
+        y = self.second.thinned(self.activate(self.first.thinned(x, 1)), stride)
+        x = x[:, :, (x.shape[2] - 1) % stride :: stride]
+        return F.relu(self.shortcut(x) + self.activate(y))
 
 
 class Convolutional(Backbone):
@@ -91,3 +109,11 @@ class Convolutional(Backbone):
         for i, block in enumerate(self.blocks):
             y, (after[f"{i}.0"], after[f"{i}.1"]) = block(y, (state[f"{i}.0"], state[f"{i}.1"]))
         return y.transpose(1, 2), after
+
+    def last(self, x: Tensor) -> Tensor:
+        """The last step's features need, of what goes into block i, every 2^i-th step alone: as a dilated convolution reads
+        it. So a sequence costs not `layers` but at most two times its length."""
+        y = x.transpose(1, 2)
+        for i, block in enumerate(self.blocks):
+            y = block.thinned(y, 2 if i + 1 < len(self.blocks) else y.shape[2])  # type: ignore[operator]
+        return y[:, :, -1]

@@ -86,8 +86,7 @@ class Sequence(nn.Module):
         """(N, classes), after the last step."""
         if self.emits:
             return self.step_logits(images)[:, -1]
-        features, _ = self.backbone(self.to_steps(images), self.backbone.start(len(images)))
-        logits: Tensor = self.head(self._drop(features[:, -1]))
+        logits: Tensor = self.head(self._drop(self.backbone.last(self.to_steps(images))))
         return logits
 
     def _drop(self, features: Tensor) -> Tensor:
