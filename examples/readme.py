@@ -59,13 +59,20 @@ def shown_scores(card: dict) -> str:
     return "; ".join(f"{short[name]} {scores[name]}" for name in dict.fromkeys(kept)) or "not scored"
 
 
+def spent(card: dict) -> str:
+    """Minutes of CPU time where the card has them; else by the clock, of one thread of a machine that others used, too."""
+    if "cpu_seconds" in card:
+        return f"{card['cpu_seconds'] / 60:.0f} CPU-min"
+    return f"{card['seconds'] / 60:.0f} min, 1 CPU thread"
+
+
 def models_block() -> str:
     """One row a shipped checkpoint: what it reached, against its paper, and the command that repeats it."""
     lines = ["| model | data | reached | its paper | size | trained in |", "|---|---|---|---|---|---|"]
     commands = ["", "The commands, each with its seed 0; `gentool info MODEL` shows every score of a card:", "", "```"]
     for name, key, card in cards():
         paper = PAPERS.get((name, key), "not reported")
-        minutes = f"{card['seconds'] / 60:.0f} min, 1 CPU thread" if "threads" in card["device"] else card["device"]
+        minutes = spent(card) if "threads" in card["device"] else card["device"]
         size = f"{card['parameters'] / 1e6:.2f} M"
         lines.append(f"| {name} | {key} | {shown_scores(card)} | {paper} | {size} | {minutes} |")
         commands.append(card["command"])

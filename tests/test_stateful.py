@@ -104,7 +104,8 @@ def test_validation_neither_sees_nor_changes_what_is_carried(tmp_path: Path) -> 
 
 def test_the_validation_figure_is_the_mean_over_all_tokens(tmp_path: Path) -> None:
     """Against one pass over each stream of the whole split, in float64."""
-    made = session.plan(resolve("tiny-text", [Layer("x", {**SHORT, "data.window": 7, "validation.examples": 1000})]))
+    changes = {**SHORT, "data.window": 7, "validation.examples": 1000, "train.precision": "fp32"}
+    made = session.plan(resolve("tiny-text", [Layer("x", changes)]))
     trainer = session.trainer(made, session.begin(made, tmp_path, None, None), Hooks())
     trainer.begin()
     from gentool.runs.folder import MetricsLog

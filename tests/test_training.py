@@ -162,9 +162,8 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(tmp_path: Path) -> N
 
     weights = []
     for parts in (1, 4):
-        config = resolve(
-            "tiny", [Layer("x", {"train.accumulate": parts, "model.dropout": 0.0, "train.batch_size": 16})]
-        )
+        changes = {"train.accumulate": parts, "model.dropout": 0.0, "train.batch_size": 16, "train.precision": "fp32"}
+        config = resolve("tiny", [Layer("x", changes)])
         made = session.plan(config)
         folder = session.begin(made, tmp_path, None, None)
         trainer = session.trainer(made, folder, Hooks())
@@ -193,6 +192,30 @@ def test_a_budget_of_minutes_ends(tmp_path: Path) -> None:
     assert outcome == "done"
     assert lines(path)[-1]["t"] >= 0.6
     assert checkpoint.steps(path / "checkpoints")[-1] == lines(path)[-1]["step"]
+
+
+def test_cpu_time_adds_up_over_resumes(tmp_path: Path) -> None:
+    _, path, _ = run(tmp_path, stop_at=4)
+
+    def spent() -> Any:
+        found = checkpoint.newest(path / "checkpoints")
+        assert found is not None
+        assert json.loads((path / "run.json").read_text())["cpu_seconds"] >= round(found.state["cpu_seconds"], 3)
+        return found.state["cpu_seconds"]
+
+    before = spent()
+    assert before > 0
+    resume(path)
+    assert spent() > before
+
+
+def test_cpu_time_of_a_run_that_began_untimed_stays_unknown(tmp_path: Path) -> None:
+    _, path, _ = run(tmp_path, stop_at=4)
+    made, folder, found = session.reopen(path, None, {})
+    assert found is not None
+    del found.state["cpu_seconds"]
+    go(made, folder, found)
+    assert json.loads((path / "run.json").read_text())["cpu_seconds"] is None
 
 
 def test_a_run_needs_a_budget() -> None:

@@ -10,6 +10,8 @@ import typer
 
 from gentool.cli.common import JsonOption, PluginOption, print_json, use_plugins
 
+SPENT = ("steps", "seconds", "cpu_seconds")
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
@@ -129,7 +131,7 @@ def show(fact: dict[str, Any]) -> None:
 
 def _card_line(found: dict[str, Any]) -> str:
     scores = ", ".join(f"{key} {value}" for key, value in (found.get("scores") or {}).items())
-    parts = [f"{found[key]} {key}" for key in ("steps", "seconds") if key in found]
+    parts = [f"{found[key]} {key.replace('_', ' ').replace('cpu', 'CPU')}" for key in SPENT if key in found]
     return "; ".join([*parts, scores]) if found else "no card"
 
 

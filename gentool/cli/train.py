@@ -131,7 +131,7 @@ def carry_out(
             status=outcome,
             reason="",
             step=trainer.progress.step,
-            seconds=round(trainer.progress.seconds, 3),
+            **trainer.spent_time(),
             peak_bytes=peak_memory(made.device),
         )
         run.log(f"{outcome} at step {trainer.progress.step}")
@@ -150,6 +150,7 @@ def carry_out(
                 "status": outcome,
                 "step": trainer.progress.step,
                 "seconds": trainer.progress.seconds,
+                "cpu_seconds": trainer.progress.cpu_seconds,
                 "best": best,
                 "losses": bar.losses,
                 "digest": session.weights_digest(trainer.model),
@@ -160,11 +161,14 @@ def carry_out(
     if outcome == "interrupted":
         say(f"Stopped at step {trainer.progress.step}, all saved. Go on with:\n  gentool resume {run.path}")
         return 130
+    from gentool.show.units import duration
+
     model = made.config.model_spec
     verb = f"gentool eval {run.path}" if model.evaluators else f"gentool info {model.name}"
     again = [f"gentool sample {run.path}"] if made.config.sampler_spec else []
     say(
-        f"Done: {trainer.progress.step} steps in {trainer.progress.seconds:.0f} s. The run lies in {run.path}. Next:\n"
+        f"Done: {trainer.progress.step} steps in {trainer.progress.seconds:.0f} s "
+        f"({duration(trainer.progress.cpu_seconds)} of CPU time). The run lies in {run.path}. Next:\n"
         + "\n".join(f"  {line}" for line in [*again, verb, f"gentool runs show {run.name}"]),
         quiet=quiet,
     )

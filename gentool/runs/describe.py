@@ -59,6 +59,12 @@ def show_run(
         print(safe_text(out))
 
 
+def _time(run: RunView) -> str:
+    """How long it trained: by the clock, and of CPU time where that is known."""
+    clock = units.duration(run.seconds)
+    return clock if run.cpu_seconds is None else f"{clock} ({units.duration(run.cpu_seconds)} of CPU time)"
+
+
 def facts(run: RunView) -> list[tuple[str, object]]:
     meta = run.meta
     total = f" of {units.number(run.total)}" if run.total else ""
@@ -71,7 +77,7 @@ def facts(run: RunView) -> list[tuple[str, object]]:
             run.model + (f", preset {run.preset}" if run.preset else "") + (f", loss {run.loss}" if run.loss else ""),
         ),
         ("data", run.data),
-        ("steps", None if run.step is None else f"{units.number(run.step)}{total} in {units.duration(run.seconds)}"),
+        ("steps", None if run.step is None else f"{units.number(run.step)}{total} in {_time(run)}"),
         ("started", _moment(run.started)),
         (
             "best",
@@ -248,10 +254,12 @@ def compare_runs(
         raise UsageError("These runs share no metric to plot; name one with --metric.")
     columns = [Column(letter, align="right", shrink=True, least=9) for letter in letters]
     overview = [Column("run", " "), Column("id", "run", shrink=True, least=22), Column("status", priority=1),
-                Column("step", align="right", priority=2), Column("time", align="right", priority=3)]  # fmt: skip
+                Column("step", align="right", priority=2), Column("time", align="right", priority=3),
+                Column("cpu", "CPU time", align="right", priority=4)]  # fmt: skip
     print_table(
         [
-            {"run": letter, "id": run.name, "status": run.status, "step": run.step, "time": units.duration(run.seconds)}
+            {"run": letter, "id": run.name, "status": run.status, "step": run.step}
+            | {"time": units.duration(run.seconds), "cpu": units.duration(run.cpu_seconds)}
             for letter, run in zip(letters, runs, strict=True)
         ],
         overview,
@@ -293,9 +301,11 @@ def run_costs(run: RunView) -> dict[str, str]:
     if isinstance(parameters, int):
         found["parameters"] = units.number(parameters)
     batch, window = run.config.get("train.batch_size"), run.config.get("data.window")
-    if run.seconds and run.step and isinstance(batch, int):
-        rate = batch * run.step / run.seconds
-        found["tokens/s" if isinstance(window, int) else "examples/s"] = units.number(
+    on_cpu = bool(run.cpu_seconds) and "threads" in str(run.meta.get("device"))  # a GPU's work takes none
+    seconds = run.cpu_seconds if on_cpu else run.seconds
+    if seconds and run.step and isinstance(batch, int):
+        rate = batch * run.step / seconds
+        found[("tokens/" if isinstance(window, int) else "examples/") + ("CPU-s" if on_cpu else "s")] = units.number(
             rate * window if isinstance(window, int) else rate
         )
     if isinstance(peak, int) and peak > 0:

@@ -30,7 +30,7 @@ def export_run(
 
 
 def card(run: Path, source: Source) -> dict[str, Any]:
-    """Data set, steps, seconds, device, exact command, scores."""
+    """Data set, steps, seconds and those of CPU time, device, exact command, scores."""
     meta = RunFolder.open(run).meta
     data, _ = registry().find_dataset(str(source.meta["data"]["name"]))
     return {
@@ -42,6 +42,7 @@ def card(run: Path, source: Source) -> dict[str, Any]:
         "continued": [command(argv) for argv in meta.get("continued", [])],
         "steps": source.step,
         "seconds": round(float(meta.get("seconds", 0))),
+        **({"cpu_seconds": round(float(meta["cpu_seconds"]))} if meta.get("cpu_seconds") else {}),
         "device": meta.get("device", ""),
         "parameters": sum(p.numel() for p in source.model.parameters()),
         "versions": meta.get("versions", {}),

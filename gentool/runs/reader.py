@@ -58,6 +58,7 @@ class RunView:
     started: float | None = None  # unix seconds
     updated: float | None = None
     seconds: float | None = None  # of training, pauses not counted
+    cpu_seconds: float | None = None  # the same in CPU time, all threads together
     best: dict[str, Any] | None = None  # {"step": int, "name": str, "value": float}
     meta: dict[str, Any] = field(default_factory=dict)  # run.json as it is
 
@@ -160,6 +161,7 @@ class RunView:
             "started": self.started,
             "updated": self.updated,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "last": self.last,
             "best": self.best,
             "checkpoints": [saved.step for saved in self.checkpoints if saved.whole],
@@ -210,7 +212,7 @@ def read_run(path: Path) -> RunView:
         setattr(view, name, _text(meta.get(name)))
     view.step, view.total = _whole(meta.get("step")), _whole(meta.get("total_steps"))
     view.started, view.updated = _float(meta.get("created")), _float(meta.get("updated"))
-    view.seconds = _float(meta.get("seconds"))
+    view.seconds, view.cpu_seconds = _float(meta.get("seconds")), _float(meta.get("cpu_seconds"))
     best = meta.get("best")
     if isinstance(best, dict) and _float(best.get("value")) is not None:
         view.best = {"step": _whole(best.get("step")), "name": _text(best.get("name")), "value": float(best["value"])}

@@ -41,6 +41,7 @@ KEYS: dict[str, Callable[[RunView], Any]] = {
     "started": lambda run: run.started,
     "age": lambda run: None if run.started is None else time.time() - run.started,
     "seconds": lambda run: run.seconds,
+    "cpu": lambda run: run.cpu_seconds,
     "best": lambda run: run.best["value"] if run.best else None,
     "metric": lambda run: run.key[1] if run.key else None,
     "size": lambda run: run.size,

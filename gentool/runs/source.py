@@ -18,6 +18,7 @@ from gentool.registry import plugin_files, registry
 from gentool.runs import checkpoint
 from gentool.runs.reader import list_runs, resolve_run
 from gentool.show.text import safe_text
+from gentool.show.units import duration
 from gentool.specs import ModelSpec
 
 
@@ -107,6 +108,9 @@ def _from_run(path: Path, device: torch.device, at: str) -> Source:
     averaged = "ema.safetensors" in found.state["files"]
     file = found.path / ("ema.safetensors" if averaged else "model.safetensors")
     origin = f"run {safe_text(path.name)}, step {found.step}" + (", averaged weights" if averaged else "")
+    spent = found.state.get("cpu_seconds")
+    if isinstance(spent, (int, float)) and spent > 0:
+        origin += f", {duration(spent)} of CPU time"
     source = _from_file(file, device, origin)
     source.run = path
     source.notices = [f"Skipped: {why}." for why in found.skipped]

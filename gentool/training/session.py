@@ -167,6 +167,7 @@ def begin(made: Plan, root: Path, name: str | None, preset: str | None) -> RunFo
         loss=config.loss_spec.name,
         step=0,
         seconds=0.0,
+        cpu_seconds=0.0,
         total_steps=config["train"].steps,
         minutes=config["train"].minutes,
         parameters=made.parameters,

@@ -36,6 +36,7 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
+    cpu_seconds: float | None = 0.0  # of all threads: what a crowded machine does not lengthen; None: began untimed
     best: dict[str, Any] | None = None
     metrics_bytes: int = 0
     accumulate: int = 1  # micro-batches a step: train.accumulate, or more where memory did not suffice
@@ -110,8 +111,8 @@ class Trainer:
         checks = self._every("validation", 10) if self.validation and self._monitor else 0
         self.log = MetricsLog(self.folder.path / "metrics.jsonl", keep=self.progress.metrics_bytes)
         self.model.train()
-        before = self.progress.seconds
-        start = time.perf_counter()
+        before, cpu_before = self.progress.seconds, self.progress.cpu_seconds
+        start, cpu_start = time.perf_counter(), time.process_time()
         outcome = "done"
         step = self.progress.step
         with StopRequest() as stop:
@@ -121,6 +122,8 @@ class Trainer:
                     step += 1
                     now = before + time.perf_counter() - start
                     self.progress.step, self.progress.seconds = step, now
+                    if cpu_before is not None:
+                        self.progress.cpu_seconds = cpu_before + time.process_time() - cpu_start
                     self._record(step, now, values)
                     over = bool(stop.asked) or self.spent(step, now) >= 1
                     better = False
@@ -132,7 +135,7 @@ class Trainer:
                     if shows and (step % shows == 0 or (over and not stop.asked)):
                         self.hooks.preview(step)
                         self.model.train()
-                    self.folder.heartbeat(step=step, seconds=round(now, 3))
+                    self.folder.heartbeat(step=step, **self.spent_time())
                     if stop.asked:
                         outcome = "interrupted"
                         break
@@ -279,6 +282,7 @@ class Trainer:
         }
         state = {
             "seconds": self.progress.seconds,
+            "cpu_seconds": self.progress.cpu_seconds,
             "best": self.progress.best,
             "metrics_bytes": self.progress.metrics_bytes,
             "accumulate": self.progress.accumulate,
@@ -287,7 +291,12 @@ class Trainer:
         checkpoint.save(folder, self.progress.step, parts, state, {**self.metadata, "step": self.progress.step})
         best = self.progress.best
         checkpoint.retain(folder, self.config["checkpoint"].keep, int(best["step"]) if best else None)
-        self.folder.update(step=self.progress.step, seconds=round(self.progress.seconds, 3), best=best)
+        self.folder.update(step=self.progress.step, **self.spent_time(), best=best)
+
+    def spent_time(self) -> dict[str, Any]:
+        """What training took so far, as run.json says it."""
+        cpu = self.progress.cpu_seconds
+        return {"seconds": round(self.progress.seconds, 3), "cpu_seconds": None if cpu is None else round(cpu, 3)}
 
     def begin(self) -> None:
         """What has to be done once, before the first step of a new run: a checkpoint of step 0 to resume from."""
@@ -312,6 +321,7 @@ class Trainer:
         self.progress = Progress(
             found.step,
             float(found.state.get("seconds", 0.0)),
+            found.state.get("cpu_seconds", None if found.step else 0.0),
             found.state.get("best"),
             int(found.state.get("metrics_bytes", 0)),
             int(found.state.get("accumulate", self.train.accumulate)),

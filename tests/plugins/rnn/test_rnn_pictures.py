@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 from gentool_rnn.configs import SequenceConfig
+from gentool_rnn.convolution import Convolutional
 from gentool_rnn.loss import Steps
 from gentool_rnn.pictures import Sequence
 from gentool_rnn.views import AccuracyByStep, emit
+from hypothesis import given
+from hypothesis import strategies as st
 from rnn_nets import ALL, text_info
 from torch.nn import functional as F
 
@@ -122,3 +125,15 @@ def test_accuracy_by_step_counts_each_step():
 def test_text_is_refused():
     with pytest.raises(UsageError, match="letters"):
         Sequence(SequenceConfig(), text_info())
+
+
+@given(layers=st.integers(1, 6), kernel=st.integers(2, 7), steps=st.integers(1, 150))
+def test_the_last_step_of_convolutions_takes_only_what_it_reads(layers, kernel, steps):
+    torch.manual_seed(0)
+    net = Convolutional(SequenceConfig(cell="tcn", hidden=4, layers=layers, kernel=kernel), 3).double()
+    x = torch.randn(2, steps, 3, dtype=torch.double, requires_grad=True)
+    whole, last = net(x, net.start(2))[0][:, -1], net.last(x)
+    torch.testing.assert_close(last, whole)
+    of = [x, *net.parameters()]
+    for a, b in zip(torch.autograd.grad(last.sin().sum(), of), torch.autograd.grad(whole.sin().sum(), of), strict=True):
+        torch.testing.assert_close(a, b)
