@@ -18,6 +18,7 @@ from gentool import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, hoo
 
 from . import presets
 from .configs import (
+    DetectConfig,
     FasterRCNNConfig,
     FasterRCNNLossConfig,
     FastRCNNConfig,
@@ -27,6 +28,7 @@ from .configs import (
     SingleObjectLossConfig,
     SingleStageConfig,
     SingleStageLossConfig,
+    StagesConfig,
 )
 
 RCNN_PAPER = "Girshick et al. 2014, arXiv:1311.2524"
@@ -46,7 +48,7 @@ def gentool_models() -> list[ModelSpec]:
             config=SingleObjectConfig,
             output=Output.BOXES,
             loss="single-object",
-            sampler=None,
+            sampler="detections",
             evaluators=(),
             dataset="scenes-one",
             offers=("detect", "one-object"),
@@ -62,10 +64,10 @@ def gentool_models() -> list[ModelSpec]:
             config=RCNNConfig,
             output=Output.BOXES,
             loss="regions",
-            sampler=None,
+            sampler="detections",
             evaluators=(),
             dataset="scenes",
-            offers=("detect", "regions"),
+            offers=("detect", "regions", "stages"),
             paper=RCNN_PAPER,
             inputs=("boxes",),
             defaults={**presets.SCENES, **presets.PROPOSED},
@@ -78,10 +80,10 @@ def gentool_models() -> list[ModelSpec]:
             config=FastRCNNConfig,
             output=Output.BOXES,
             loss="regions",
-            sampler=None,
+            sampler="detections",
             evaluators=(),
             dataset="scenes",
-            offers=("detect", "regions"),
+            offers=("detect", "regions", "stages"),
             paper=FAST_PAPER,
             inputs=("boxes",),
             defaults={**presets.SCENES, **presets.PROPOSED},
@@ -94,10 +96,10 @@ def gentool_models() -> list[ModelSpec]:
             config=FasterRCNNConfig,
             output=Output.BOXES,
             loss="faster-rcnn",
-            sampler=None,
+            sampler="detections",
             evaluators=(),
             dataset="scenes",
-            offers=("detect", "proposal-network"),
+            offers=("detect", "proposal-network", "stages"),
             paper=FASTER_PAPER,
             inputs=("boxes",),
             defaults=presets.SCENES,
@@ -111,10 +113,10 @@ def gentool_models() -> list[ModelSpec]:
             config=SingleStageConfig,
             output=Output.BOXES,
             loss="single-stage",
-            sampler=None,
+            sampler="detections",
             evaluators=(),
             dataset="scenes",
-            offers=("detect", "dense-boxes"),
+            offers=("detect", "dense-boxes", "stages"),
             paper=SINGLE_PAPER,
             inputs=("boxes",),
             defaults=presets.SCENES,
@@ -167,7 +169,27 @@ def gentool_losses() -> list[LossSpec]:
 
 @hookimpl
 def gentool_samplers() -> list[SamplerSpec]:
-    return []
+    return [
+        SamplerSpec(
+            name="detections",
+            summary="What the detector finds on pictures: --image FILE, or some of the test split",
+            factory="gentool_detect.sampler:detections",
+            needs=("detect",),
+            output=Output.BOXES,
+            config=DetectConfig,
+            pictures="must",
+        ),
+        SamplerSpec(
+            name="stages",
+            summary="Anchors, proposals before and after suppression, matched and unmatched, on one picture",
+            factory="gentool_detect.views:stages",
+            needs=("detect", "stages"),
+            output=Output.BOXES,
+            config=StagesConfig,
+            view=True,
+            pictures="must",
+        ),
+    ]
 
 
 @hookimpl

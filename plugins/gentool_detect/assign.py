@@ -14,7 +14,7 @@ from torch import Tensor
 from gentool import Batch
 
 from .boxes import area, intersection, iou
-from .grid import Grid
+from .grid import Grid, centred
 
 IGNORED = -2
 NEGATIVE = -1
@@ -158,9 +158,3 @@ def align(
     index[(index == NEGATIVE) & in_crowd(centred(grid), truth.crowd)] = IGNORED
     index[~inside] = IGNORED
     return Aligned(index, quality)
-
-
-def centred(grid: Grid) -> Tensor:
-    """The cells themselves as boxes (A, 4)."""
-    half = grid.strides[:, None] / 2
-    return torch.cat((grid.points - half, grid.points + half), 1)

@@ -69,8 +69,9 @@ class Norm(nn.GroupNorm):
 
 
 def groups_of(channels: int) -> int:
-    """8 groups, or fewer where that does not divide."""
-    return next(g for g in (8, 4, 2, 1) if channels % g == 0)
+    """8 groups, or fewer where that does not divide or leaves a group less than 4 channels: over a map of one cell there
+    has to be something to normalise."""
+    return next((g for g in (8, 4, 2) if channels % g == 0 and channels >= 4 * g), 1)
 
 
 def keep(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -136,9 +136,17 @@ class SingleObjectLossConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig:
-    """sampler.* of `detect`."""
+    """sampler.* of `detections`."""
 
     threshold: float = option(0.3, "score below which nothing counts as found", ge=0, le=1)
     nms: float = option(0.6, "IoU above which the lesser of two detections of a class goes", ge=0, le=1)
     soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: off", ge=0, le=10)
     limit: int = option(100, "detections a picture, at most", ge=1, le=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagesConfig:
+    """sampler.* of `stages`."""
+
+    most: int = option(60, "boxes of a stage that are drawn, matched ones and others each", ge=1, le=10_000)
+    threshold: float = option(0.3, "score below which nothing counts as found", ge=0, le=1)

@@ -18,6 +18,7 @@ from .grid import Grid, anchor_shapes, make_grid
 from .nms import batched_nms
 from .regions import RegionDetector, RegionHead, bordered
 from .roi import roi_align, roi_pool
+from .views import Stage
 
 if TYPE_CHECKING:
     from .configs import FasterRCNNConfig
@@ -122,6 +123,17 @@ class FasterRCNN(RegionDetector, nn.Module):
             order.append(own)
             parts.append(pooling(bordered(x), rois[own], bins, 1 / stride))
         return torch.cat(parts)[torch.cat(order).argsort()]
+
+    @torch.no_grad()
+    def stages(self, images: Tensor, size: Tensor) -> list[Stage]:
+        """Anchors, and the proposals before and after suppression, of the first picture."""
+        features = self.features(images, size)
+        before, after = self.ranked(features, 0, size[0])
+        return [
+            Stage("anchors", features.grid.boxes[features.grid.inside[0]]),
+            Stage("candidates", before),
+            Stage("proposals after suppression", after),
+        ]
 
     def facts(self) -> dict[str, float | str]:
         maps = "pyramid of strides 8, 16, 32" if self.pyramid else f"one map of stride {self.strides[0]}"

@@ -57,3 +57,9 @@ def anchor_shapes(strides: Sequence[int], size: float, scales: Sequence[float], 
     width = side[:, :, None] / root
     height = side[:, :, None] * root
     return torch.stack((width, height), -1).flatten(1, 2)
+
+
+def centred(grid: Grid) -> Tensor:
+    """The cells themselves as boxes (A, 4)."""
+    half = grid.strides[:, None] / 2
+    return torch.cat((grid.points - half, grid.points + half), 1)

@@ -10,9 +10,14 @@ from torch import Tensor, nn
 from gentool import DataInfo
 
 from .backbone import STRIDES, Backbone
+from .boxes import clip
+from .coding import decode
+from .detecting import Found
+from .nms import nms
 from .proposals import engine_of, propose
-from .regions import RegionDetector, RegionHead, bordered
+from .regions import WEIGHTS, RegionDetector, RegionHead, bordered
 from .roi import roi_align, roi_pool
+from .views import Stage
 
 if TYPE_CHECKING:
     from .configs import FastRCNNConfig, RCNNConfig
@@ -25,6 +30,25 @@ class Proposed(RegionDetector):
 
     def propose(self, images: Tensor, size: Tensor, features: Any = None) -> list[Tensor]:
         return propose(images, size, self.config.proposer, self.config.proposals, self.config.search)
+
+    @torch.no_grad()
+    def stages(self, images: Tensor, size: Tensor) -> list[Stage]:
+        """The proposals, and what the regions' classes leave of them before suppression, of the first picture."""
+        features = self.features(images, size)
+        boxes = self.propose(images, size)[0]
+        logits, t = self.look(images, features, torch.cat((boxes.new_zeros(len(boxes), 1), boxes), 1))
+        scores, label = logits.softmax(1)[:, 1:].max(1)
+        moved = clip(
+            decode(t, boxes[:, None], WEIGHTS)[torch.arange(len(boxes)), label], (int(size[0, 0]), int(size[0, 1]))
+        )
+        order = scores.argsort(descending=True)
+        order = order[scores[order] > Found().threshold]
+        kept = order[nms(moved[order], scores[order], Found().nms)]
+        return [
+            Stage("proposals", boxes),
+            Stage("regions that show something", moved[order]),
+            Stage("after suppression", moved[kept]),
+        ]
 
     def facts(self) -> dict[str, float | str]:
         searched = engine_of(self.config.proposer) == "selective-search"

@@ -19,14 +19,18 @@ from gentool import DataInfo
 from gentool.sampling import Detections
 
 from .backbone import STRIDES, Backbone, ConvNorm, Places, Pyramid
+from .boxes import clip
 from .coding import decode, from_distances
 from .detecting import Detecting, Found, finish
-from .grid import Grid, anchor_shapes, make_grid
+from .grid import Grid, anchor_shapes, centred, make_grid
+from .nms import nms
+from .views import Stage
 
 if TYPE_CHECKING:
     from .configs import SingleStageConfig
 
 PRIOR = 0.01  # of a place showing an object, at the start: focal loss, section 3.3
+BEST = 200  # boxes that the view of stages follows
 RANGE = 16.0  # cells a distance reaches at most
 
 
@@ -108,6 +112,20 @@ class SingleStage(Detecting, nn.Module):
         """The expected distances, in cells: the mean over bins 0, w, 2w, ... (Li et al. 2020, equation 5)."""
         at = torch.arange(self.bins + 1, device=raw.device) * (RANGE / self.bins)
         return raw.softmax(-1) @ at
+
+    @torch.no_grad()
+    def stages(self, images: Tensor, size: Tensor) -> list[Stage]:
+        """Anchors (or the cells of the points), and boxes before and after suppression, of the first picture."""
+        dense = self.dense(images, size)
+        inside = dense.grid.inside[0]
+        scores = dense.logits[0].sigmoid().amax(1)[inside]
+        boxes = clip(dense.boxes[0][inside], (int(size[0, 0]), int(size[0, 1])))
+        order = scores.topk(min(BEST, len(scores))).indices
+        kept = order[nms(boxes[order], scores[order], Found().nms)]
+        places = (
+            Stage("anchors", dense.grid.boxes[inside]) if self.anchored else Stage("cells", centred(dense.grid)[inside])
+        )
+        return [places, Stage("best boxes", boxes[order]), Stage("after suppression", boxes[kept])]
 
     def facts(self) -> dict[str, float | str]:
         return {**self.sizes(), "places": "anchors" if self.anchored else "points"}
