@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from gentool import DataInfo, Partial, Step, UsageError
 
+from .density import PixelNet
+
 if TYPE_CHECKING:
     from . import PixelCNNConfig
 
@@ -151,73 +153,35 @@ class Head(nn.Module):
             yield cast(nn.Linear, hidden), cast("nn.Linear | None", lower), cast(nn.Linear, logits)
 
 
-class PixelCNN(nn.Module):
-    """An exact density over grids of integers, (N, C, H, W) in [0, levels): pictures, or another model's codes.
+class PixelCNN(PixelNet):
+    """A gated PixelCNN over grids of integers, (N, C, H, W) in [0, levels): pictures, or another model's codes."""
 
-    Logits are (N, H, W, C, K): K = levels, or K = 1 for two levels (the log-odds of 1).
-    """
+    name = "pixelcnn"
 
     def __init__(self, config: PixelCNNConfig, info: DataInfo):
-        super().__init__()
-        if info.image is None:
-            raise UsageError("pixelcnn needs pictures or grids of codes: choose an image data set with --data.")
-        if config.conditional and not info.classes:
-            raise UsageError("model.conditional needs a data set with classes: leave it false or change --data.")
+        super().__init__(config, info)
         for key, k in (("first_kernel", config.first_kernel), ("kernel", config.kernel)):
             if k % 2 == 0:
                 raise UsageError(f"model.{key} has to be odd (it is {k}): a masked kernel has a middle.")
-        self.config, self.info, self.conditional = config, info, config.conditional
-        self.channels, self.height, self.width = info.image
-        self.levels = info.levels
-        if self.levels < 2:
-            raise UsageError(f"pixelcnn needs pixels of 2 or more values (there is {self.levels}): change data.levels.")
-        p, classes = config.channels, len(info.classes) if config.conditional else 0
-        self.embedding = nn.Embedding(self.levels, config.embed) if self._embeds() else None
-        planes = 1 if self.embedding is None else config.embed
+        p = config.channels
         self.place = nn.Parameter(torch.zeros(self.height, self.width, 4 * p)) if config.place else None
         self.layers = nn.ModuleList(
             GatedLayer(
-                p if i else planes * self.channels,
+                p if i else self.features * self.channels,
                 p,
                 config.kernel if i else config.first_kernel,
                 first=i == 0,
                 last=i == config.layers - 1,
                 cone=config.field == "cone",
-                classes=classes,
+                classes=self.classes,
             )
             for i in range(config.layers)
         )
-        outputs = 1 if self.levels == 2 else self.levels
-        self.head = Head(p, config.hidden, self.channels, planes, outputs)
-
-    def _embeds(self) -> bool:
-        """Whether values are names (codes), not amounts: then each gets a learned vector."""
-        if self.config.input == "auto":
-            return self.levels > 256 or bool(self.info.extra.get("codes"))
-        return self.config.input == "embedding"
+        self.head = Head(p, config.hidden, self.channels, self.features, self.outputs)
 
     def stack(self) -> list[GatedLayer]:
         """The layers, typed."""
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
-
-    # -- values ---------------------------------------------------------------------------------------------------
-
-    def quantise(self, images: Tensor) -> Tensor:
-        """[-1, 1] -> the nearest of the levels, int64, same shape."""
-        return ((images + 1) * ((self.levels - 1) / 2)).round_().long().clamp_(0, self.levels - 1)
-
-    def dequantise(self, x: Tensor) -> Tensor:
-        """Levels -> float32 in [-1, 1], same shape."""
-        return x.float() * (2 / (self.levels - 1)) - 1
-
-    def planes(self, x: Tensor) -> Tensor:
-        """Levels (N, C, H, W) as the net sees them, (N, H, W, C * planes): amounts in [-1, 1], or learned vectors."""
-        if self.embedding is not None:
-            return self.embedding(x.permute(0, 2, 3, 1)).flatten(3)  # type: ignore[no-any-return]
-        amounts = x.permute(0, 2, 3, 1).to(next(self.parameters()).dtype)
-        return amounts * (2 / (self.levels - 1)) - 1
-
-    # -- the net --------------------------------------------------------------------------------------------------
 
     def context(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, H, W, C * planes) -> (N, H, W, p): what the pixels before each pixel say about it."""
@@ -231,43 +195,16 @@ class PixelCNN(nn.Module):
         logits: Tensor = self.head(self.context(planes, labels), planes)
         return logits
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Levels (N, C, H, W) -> logits (N, H, W, C, K)."""
-        return self.logits(self.planes(x), self.given(labels))
-
-    def given(self, labels: Tensor | None) -> Tensor | None:
-        """The labels if this net is conditional, else None; it is an error to keep them from a conditional one."""
-        if not self.conditional:
-            return None
-        if labels is None:
-            raise UsageError("This pixelcnn is conditional: it needs a label for every picture.")
-        return labels
-
-    # -- capabilities ---------------------------------------------------------------------------------------------
-
-    def log_prob_levels(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
-        """log p(x) in nats, (N,): the sum over pixels and channels of log p(x_i | x_<i)."""
-        logits, target = self(x, labels).float(), x.permute(0, 2, 3, 1)
-        if self.levels == 2:
-            nats = F.binary_cross_entropy_with_logits(logits[..., 0], target.to(logits.dtype), reduction="none")
-        else:
-            nats = F.cross_entropy(logits.flatten(0, 3), target.flatten(), reduction="none").view(target.shape)
-        return -nats.sum((1, 2, 3))
-
-    def log_prob(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """log p of pictures in [-1, 1], rounded to their levels, in nats, (N,)."""
-        return self.log_prob_levels(self.quantise(images), labels)
-
-    def protocol(self) -> str:
-        """What the density is over."""
-        if self.levels == 2:
-            return "Bernoulli over binarised pixels"
-        return f"{self.levels}-way discrete over pixels"
-
     def draw_levels(
-        self, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+        self,
+        n: int,
+        *,
+        step: Step,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
     ) -> Iterator[Partial | Tensor]:
         """Draw n grids; ends with an int64 tensor (n, C, H, W)."""
         from .sampler import draw
 
-        yield from draw(self, n, step=step, labels=labels, temperature=temperature)
+        yield from draw(self, n, step=step, labels=labels, temperature=temperature, known=known)

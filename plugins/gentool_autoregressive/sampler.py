@@ -1,15 +1,16 @@
-"""How pictures are drawn from a PixelCNN: each pixel given those before it, by inverting its distribution at one uniform.
+"""How pictures are drawn from a grid density, pixel by pixel, and from a PixelCNN.
 
+Each pixel inverts its distribution, given the pixels before it, at one uniform number.
 The uniform of a pixel is a function of (seed, picture, place), so every sampler here paints the same pictures.
 
-    ancestral   raster order, cached; one row appears after another
+    ancestral   raster order, cached; one row appears after another (of any grid density)
     wavefront   anti-diagonals, cached; as fast as the receptive field lets it be
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -29,10 +30,10 @@ CACHE_BYTES = 256 << 20  # activations kept at a time; more pictures are painted
 
 
 def ancestral(
-    model: PixelCNN, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+    model: Any, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
 ) -> Iterator[Partial | Samples]:
-    """x_i ~ p(x_i | x_<i), pixel after pixel; the logits are divided by `temperature`."""
-    yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature, order="raster"))
+    """x_i ~ p(x_i | x_<i), pixel after pixel; the logits are divided by `temperature`. For every grid density."""
+    yield from _samples(model, labels, model.draw_levels(n, step=step, labels=labels, temperature=temperature))
 
 
 def wavefront(
@@ -46,9 +47,7 @@ def wavefront(
     yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature, order=order))
 
 
-def _samples(
-    model: PixelCNN, labels: Tensor | None, events: Iterator[Partial | Tensor]
-) -> Iterator[Partial | Samples]:
+def _samples(model: Any, labels: Tensor | None, events: Iterator[Partial | Tensor]) -> Iterator[Partial | Samples]:
     for event in events:
         if isinstance(event, Tensor):
             yield Samples(images=model.dequantise(event), labels=model.given(labels))
