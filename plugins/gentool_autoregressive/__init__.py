@@ -27,7 +27,7 @@ PIXELCNN = ModelSpec(
     sampler="ancestral",
     evaluators=("nll", "bits-per-dim"),
     dataset="digits",
-    offers=("log-prob", "likelihood", "grid-density", "causal-stacks"),
+    offers=("log-prob", "likelihood", "grid-density", "pixel-context", "causal-stacks"),
     paper="van den Oord et al. 2016, arXiv:1606.05328",
     defaults=presets.PIXELCNN_DEFAULTS,
     checkpoints={
@@ -69,10 +69,26 @@ NADE = ModelSpec(
     presets=presets.NADE,
 )
 
+PIXELRNN = ModelSpec(
+    name="pixelrnn",
+    summary="Row LSTM or Diagonal BiLSTM: an exact density, all earlier pixels carried along",
+    factory="gentool_autoregressive.pixelrnn:PixelRNN",
+    config=PixelRNNConfig,
+    output=Output.IMAGE,
+    loss="nll",
+    sampler="ancestral",
+    evaluators=("nll", "bits-per-dim"),
+    dataset="digits",
+    offers=("log-prob", "likelihood", "grid-density", "pixel-context"),
+    paper="van den Oord et al. 2016, arXiv:1601.06759",
+    defaults=presets.PIXELRNN_DEFAULTS,
+    presets=presets.PIXELRNN,
+)
+
 
 @hookimpl
 def gentool_models() -> list[ModelSpec]:
-    return [NADE, MADE, PIXELCNN]
+    return [NADE, MADE, PIXELRNN, PIXELCNN]
 
 
 @hookimpl
@@ -128,7 +144,7 @@ def gentool_evaluators() -> list[EvaluatorSpec]:
             name="complete",
             summary="Upper halves of test pictures, painted on",
             factory="gentool_autoregressive.evaluate:Complete",
-            needs=("causal-stacks",),
+            needs=("grid-density",),
             config=CompleteConfig,
             view=True,
             paper="van den Oord et al. 2016, arXiv:1601.06759, figure 1",
@@ -137,7 +153,7 @@ def gentool_evaluators() -> list[EvaluatorSpec]:
             name="receptive-field",
             summary="Which pixels the middle one depends on, by the gradient",
             factory="gentool_autoregressive.evaluate:ReceptiveField",
-            needs=("causal-stacks",),
+            needs=("pixel-context",),
             streams="none",
             view=True,
             paper="van den Oord et al. 2016, arXiv:1606.05328, figure 1",

@@ -1,4 +1,4 @@
-"""Views of a PixelCNN: pictures completed from their upper part, and the receptive field by the gradient."""
+"""Views of grid densities: pictures completed from their upper part, and the receptive field by the gradient."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from gentool import Batch, Context, Picture, Report, Samples, Scalar, UsageError
+from gentool.specs import config_fields
 
 from .field import slope
-from .sampler import draw
 
 if TYPE_CHECKING:
     from gentool.specs import NoConfig
 
     from . import CompleteConfig
-    from .model import PixelCNN
+    from .density import PixelNet
 
 
 class View:
@@ -46,8 +46,7 @@ class Complete(View):
         known[:, :, rows:] = -1
         tries = self.config.tries
         drawn = None
-        for drawn in draw(  # noqa: B007 - the last one counts
-            model,
+        for drawn in model.draw_levels(  # noqa: B007 - the last one counts
             len(images) * tries,
             step=self.context.step,
             labels=None if labels is None else labels.repeat_interleave(tries),
@@ -75,7 +74,7 @@ class Complete(View):
         return images, torch.cat(given)[:n] if given and getattr(self.context.model, "conditional", False) else None
 
 
-def seen(model: PixelCNN, row: int, column: int, *, tries: int = 4, seed: int = 0) -> Tensor:
+def seen(model: PixelNet, row: int, column: int, *, tries: int = 4, seed: int = 0) -> Tensor:
     """How much the logits of one pixel depend on each pixel: the sum of |d logits / d input|, (H, W), float64.
 
     In float64 and over a few random inputs, so that what is 0 is 0 by the structure of the net, not by chance.
@@ -98,6 +97,7 @@ class ReceptiveField(View):
     def compute(self) -> Report:
         model: Any = self.context.model
         row, column = model.height // 2, model.width // 2
+        settings = config_fields(type(model.config))
         amount = seen(model, row, column)
         place = row * model.width + column
         before, after = amount.flatten()[:place] > 0, amount.flatten()[place:] > 0
@@ -110,8 +110,8 @@ class ReceptiveField(View):
             [
                 Scalar("earlier pixels seen", int(before.sum()), f"of {place}"),
                 Scalar("itself or later ones seen", int(after.sum())),
-                Scalar("slope", slope(model.config), "columns a row (wavefront)"),
-            ],
+            ]
+            + ([Scalar("slope", slope(model.config), "columns a row (wavefront)")] if "field" in settings else []),
             protocol=f"gradient of the features at row {row}, column {column}, in float64",
             pictures=[Picture("receptive-field", shown.float()[None, None], 1)],
         )

@@ -21,9 +21,10 @@ from . import field
 from .painter import Painter, chances_of
 from .raster import Raster
 from .wavefront import Wavefront
-from .weights import Weights, plain
+from .weights import Weights, plain, tail
 
 if TYPE_CHECKING:
+    from .density import PixelNet
     from .model import PixelCNN
 
 CACHE_BYTES = 256 << 20  # activations kept at a time; more pictures are painted in turns
@@ -103,7 +104,7 @@ def chunk(model: PixelCNN, order: str) -> int:
 
 @torch.no_grad()
 def reevaluate(
-    model: PixelCNN,
+    model: PixelNet,
     n: int,
     *,
     step: Step,
@@ -115,7 +116,7 @@ def reevaluate(
 
     places: stop after so many places, to time it.
     """
-    weights = plain(model)
+    weights = tail(model)
     uniform = step.uniform(n, model.channels, model.height, model.width, purpose="pixels")
     painter = Painter(
         weights, chances_of(uniform, model.levels, temperature, weights.values.dtype), temperature, known=None

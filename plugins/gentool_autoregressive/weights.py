@@ -6,14 +6,15 @@ matrix product ``window @ matrix``. Nothing is copied to another device or type.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .model import PixelCNN
+    from .density import PixelNet
+    from .model import Head, PixelCNN
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,15 @@ def plain(model: PixelCNN) -> Weights:
                 label=None if layer.label is None else layer.label.weight.detach(),
             )
         )
+    made = tail(model)
+    place = None if model.place is None else model.place.detach()
+    return replace(made, layers=layers, place=place)
+
+
+@torch.no_grad()
+def tail(model: PixelNet) -> Weights:
+    """What turns the context of a pixel into its value: the heads and the values, without layers."""
+    head: Head = model.head  # type: ignore[assignment]
     heads = [
         HeadWeights(
             hidden=hidden.weight.t().contiguous(),
@@ -89,13 +99,12 @@ def plain(model: PixelCNN) -> Weights:
             logits=logits.weight.t().contiguous(),
             logits_bias=logits.bias.detach(),
         )
-        for hidden, lower, logits in model.head.parts()
+        for hidden, lower, logits in head.parts()
     ]
-    place = None if model.place is None else model.place.detach()
-    return Weights(layers=layers, heads=heads, place=place, values=_values(model))
+    return Weights(layers=[], heads=heads, place=None, values=_values(model))
 
 
-def _values(model: PixelCNN) -> Tensor:
+def _values(model: PixelNet) -> Tensor:
     """(levels, planes): how the net sees each level."""
     if model.embedding is not None:
         return model.embedding.weight.detach()
