@@ -27,8 +27,10 @@ class DataConfig(AnyData):
     drawing of stochastic binarisation (per batch, functions of seed and step), then scaling to [-1, 1].
     """
 
-    binarize: Literal["none", "threshold", "stochastic"] = option(
-        "none", "two levels: fixed at half, or drawn anew each step with the grey value as probability"
+    binarize: Literal["none", "threshold", "stochastic", "fixed"] = option(
+        "none",
+        "two levels: cut at half; or drawn with the grey value as probability, anew each step (stochastic) or once for "
+        "each picture (fixed)",
     )
     resize: int = option(0, "side in pixels (centre-cropped to a square first); 0: as is", ge=0, le=1024)
     channels: Literal[0, 1, 3] = option(0, "1: grey, 3: colour, 0: as is")

@@ -83,7 +83,9 @@ class ImagePipeline:
             raise UsageError(f"The data set '{safe_text(self.config.name)}' has no training examples.")
         if len(images):
             images = transforms.resize(transforms.to_channels(images, self.config.channels), self.config.resize)
-        if self.config.binarize != "stochastic":
+        if self.config.binarize == "fixed":
+            images = draw_fixed(images, name, len(images))
+        elif self.config.binarize != "stochastic":
             images = transforms.quantise(images, self.levels)
         made = dataclasses.replace(made, images=images.contiguous(), labels=labels, names=())
         return made.to(_home(made, self.device))
@@ -174,18 +176,22 @@ class ImagePipeline:
             yield self._batch(images[start:stop], labels, torch.arange(start, stop, device=images.device))
 
     def _drawn(self, split: str, count: int) -> Tensor:
-        """The first `count` pictures of a split, binarised by their place alone (on the CPU, for any device)."""
+        """The first `count` pictures of a split, binarised once and for all."""
         kept = self._fixed.get(split)
         if kept is None or len(kept) < count:
-            images = self.split(split).images
-            parts = []
-            for number, part in enumerate(torch.split(images, _FIXED_CHUNK)):
-                if number * _FIXED_CHUNK >= count:
-                    break
-                step = Step(seed=FIXED_SEED, index=number, stream=f"data.{split}")
-                parts.append(transforms.draw_binary(part.cpu(), step.generator("binarize")).to(images.device))
-            kept = self._fixed[split] = torch.cat(parts) if parts else images
+            kept = self._fixed[split] = draw_fixed(self.split(split).images, split, count)
         return kept
+
+
+def draw_fixed(images: Tensor, split: str, count: int) -> Tensor:
+    """The first `count` grey pictures of a split (or a few more), binarised by their place alone: 0 and 1, uint8."""
+    parts = []
+    for number, part in enumerate(torch.split(images, _FIXED_CHUNK)):
+        if number * _FIXED_CHUNK >= count:
+            break
+        step = Step(seed=FIXED_SEED, index=number, stream=f"data.{split}")  # on the CPU, for any device
+        parts.append(transforms.draw_binary(part.cpu(), step.generator("binarize")).to(images.device))
+    return torch.cat(parts) if parts else images
 
 
 def _home(made: ImageSet, device: torch.device) -> torch.device:

@@ -113,6 +113,8 @@ class Bound:
         binarize = str(self.context.info.extra.get("binarize", "none"))
         if binarize == "stochastic":
             words.append("dynamic binarisation (redrawn in training; here drawn once with a fixed seed)")
+        elif binarize == "fixed":
+            words.append("static binarisation (one draw for each picture, training's too, by a fixed seed)")
         elif binarize != "none":
             words.append(f"binarised by {binarize}")
         if "discrete" in self.means:

@@ -12,6 +12,7 @@ mixture, p(x) = 1/M sum_m p_m(x), which is normalised as each of them is.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -124,7 +125,7 @@ class Made(BinaryChain):
         each = [self.log_prob_of(m, x, labels) for m in range(len(self.components))]
         if len(each) == 1:
             return each[0]
-        return torch.stack(each).logsumexp(0) - torch.tensor(float(len(each)), device=x.device).log()
+        return torch.stack(each).logsumexp(0) - math.log(len(each))
 
     def protocol(self) -> str:
         """What the density is over, and how many components it mixes."""

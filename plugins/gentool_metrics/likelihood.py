@@ -13,6 +13,11 @@ from gentool.evaluating import Context, Report, Scalar
 from gentool.sampling import Samples
 from gentool_metrics.running import RunningMean
 
+BINARISED = {
+    "stochastic": "stochastic binarisation, drawn once with a fixed seed",
+    "fixed": "static binarisation: one draw for each picture, training's too, by a fixed seed (not Larochelle's file)",
+}
+
 
 def describe_pixels(context: Context) -> str:
     """What the likelihood is over: the model's own words, and how the data was binarised, if it was."""
@@ -21,11 +26,7 @@ def describe_pixels(context: Context) -> str:
     words = [said] if said else []
     binarize = str(context.info.extra.get("binarize", ""))
     if binarize and binarize != "none":
-        words.append(
-            "stochastic binarisation, drawn once with a fixed seed"
-            if binarize == "stochastic"
-            else f"binarised by {binarize}"
-        )
+        words.append(BINARISED.get(binarize, f"binarised by {binarize}"))
     elif not said:
         words.append(f"{context.info.levels} levels a pixel")
     return "; ".join(words)

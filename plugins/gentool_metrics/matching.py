@@ -64,7 +64,7 @@ def choose_reference(context: Context, extractor: Extractor, two_valued: bool) -
     binarize = str(context.info.extra.get("binarize", "none"))
     if own and not two_valued and context.info.levels in (2, 256):
         return extractor.reference("grey")
-    if own and two_valued and binarize == "stochastic" and "stochastic" in extractor.card["reference"]:
+    if own and two_valued and binarize in ("stochastic", "fixed") and "stochastic" in extractor.card["reference"]:
         return extractor.reference("stochastic")
     return reference_of_data(context, extractor)
 

@@ -100,7 +100,7 @@ class Memorisation:
         if self.context.info.levels != 2 or bool((samples.abs() == 1).all()):
             return samples, ""
         chance = (samples + 1) / 2
-        if binarize == "stochastic":
+        if binarize in ("stochastic", "fixed"):
             at = torch.rand(samples.shape, generator=torch.Generator().manual_seed(self.context.step.seed))
             return (at < chance).float() * 2 - 1, "; grey samples were drawn to binary ones, as the data are"
         return (chance >= 0.5).float() * 2 - 1, "; grey samples were cut at half, as the data are"

@@ -158,7 +158,22 @@ def test_levels_span_minus_one_to_one_exactly(levels: int) -> None:
     assert len(values.unique()) == levels
 
 
-@pytest.mark.parametrize("binarize", ["threshold", "stochastic"])
+def test_a_fixed_draw_is_the_same_in_every_epoch_and_is_what_stochastic_is_tested_on():
+    """Each training picture by its index; the test split of both protocols is one."""
+    run = pipeline(seed=3, n=20, binarize="fixed")
+    seen: dict[int, torch.Tensor] = {}
+    for step in range(8):
+        batch = run.train_batch(step, 10)
+        for index, image in zip(batch.index.tolist(), batch.images):
+            assert torch.equal(seen.setdefault(index, image), image)
+    assert len(seen) == 20
+    assert torch.stack(list(seen.values())).unique().tolist() == [-1, 1]
+    one, other = (next(pipeline(n=20, binarize=b).batches("test", 20)).images for b in ("fixed", "stochastic"))
+    assert torch.equal(one, other)
+    assert run.info.levels == 2
+
+
+@pytest.mark.parametrize("binarize", ["threshold", "stochastic", "fixed"])
 def test_binarised_pictures_are_minus_one_and_one(binarize: str) -> None:
     run = pipeline(binarize=binarize)
     assert run.info.levels == 2
@@ -195,7 +210,7 @@ def test_a_pixel_is_one_with_its_grey_value_as_probability() -> None:
 # -- splits in order -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("binarize", ["none", "threshold", "stochastic"])
+@pytest.mark.parametrize("binarize", ["none", "threshold", "stochastic", "fixed"])
 def test_test_pictures_are_the_same_for_every_seed_and_batch_size(binarize: str) -> None:
     whole = torch.cat([b.images for b in pipeline(seed=1, n=2100, binarize=binarize).batches("test", 2100)])
     parts = list(pipeline(seed=2, n=2100, binarize=binarize).batches("test", 64))
