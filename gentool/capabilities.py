@@ -92,11 +92,18 @@ class GridDensity(Protocol):
         """Shape (N,), nats."""
 
     def draw_levels(
-        self, n: int, *, step: Step, labels: Tensor | None = None, temperature: float = 1.0
+        self,
+        n: int,
+        *,
+        step: Step,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
     ) -> Iterator[Partial | Tensor]:
         """Ends with an int64 tensor (N, C, H, W); a `Partial`'s images are the grid so far, levels spread over [-1, 1].
 
-        The logits are divided by `temperature`: 1 draws from the density itself.
+        The logits are divided by `temperature`: 1 draws from the density itself. known: levels (N, C, H, W) that are
+        kept where they are not -1; the rest is drawn given what comes before it, exactly where the known come first.
         """
 
 

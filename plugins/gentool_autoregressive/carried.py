@@ -188,8 +188,9 @@ def draw(
     uniform = step.uniform(n, model.channels, model.height, model.width, purpose="pixels")
     grid = torch.zeros_like(uniform, dtype=torch.int64)
     each = 4 * model.width * model.config.hidden * 12 * max(1, model.config.layers)
-    for part in torch.arange(n).split(max(1, CACHE_BYTES // each)):
-        rows = slice(int(part[0]), int(part[-1]) + 1)
+    size = max(1, CACHE_BYTES // each)
+    for start in range(0, n, size):
+        rows = slice(start, min(n, start + size))
         painter = Painter(
             weights,
             chances_of(uniform[rows], model.levels, temperature, weights.values.dtype),
@@ -200,6 +201,6 @@ def draw(
         for r in range(model.height):
             engine.row(r)
             grid[rows] = painter.grid.permute(2, 3, 0, 1)
-            done = (rows.start * model.height + (r + 1) * len(part)) * model.width
+            done = (start * model.height + (r + 1) * (rows.stop - start)) * model.width
             yield Partial(done, n * model.height * model.width, images=model.dequantise(grid))
     yield grid

@@ -16,7 +16,7 @@ from .field import slope
 if TYPE_CHECKING:
     from gentool.specs import NoConfig
 
-    from . import CompleteConfig
+    from .configs import CompleteConfig
     from .density import PixelNet
 
 

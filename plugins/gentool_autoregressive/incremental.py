@@ -121,7 +121,7 @@ def draw(
     given = None if known is None else model.flat(known)
     x = torch.zeros_like(chances, dtype=torch.int64)
     every, done = model.width * model.channels, 0
-    for m in chosen.unique().tolist():
+    for m in sorted(set(chosen.tolist())):
         for rows in (chosen == m).nonzero()[:, 0].split(AT_ONCE):
             chain = model.chain(m, len(rows), None if labels is None else labels[rows])
             u = chances[rows].t().contiguous()
@@ -165,7 +165,7 @@ def full_passes(
     chosen = model.choose(n, step, labels, None)
     chances = _chances(model, n, step, temperature, dtype)
     x = torch.zeros_like(chances)
-    for m in chosen.unique().tolist():
+    for m in sorted(set(chosen.tolist())):
         rows = (chosen == m).nonzero()[:, 0]
         for place in model.order(m)[:places]:
             logits = model.logits(x[rows], None if labels is None else labels[rows], m)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gentool import Batch, Phase, Step, UsageError
 
 if TYPE_CHECKING:
-    from . import NllConfig
+    from .configs import NllConfig
 
 
 class NegativeLogLikelihood:

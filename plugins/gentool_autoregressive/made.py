@@ -75,7 +75,7 @@ class Made(BinaryChain):
         self.direct = nn.Parameter(torch.zeros(places, places)) if config.direct else None  # A of equation 10
         self.label = nn.ModuleList(nn.Embedding(self.classes, config.hidden) for _ in self.hidden if self.classes)
         for label in self.label:
-            nn.init.zeros_(label.weight)
+            nn.init.zeros_(label.weight)  # type: ignore[arg-type]
         self.components = components(places, config.hidden, config.layers, config.orders, config.masks)
         self._masks: dict[tuple[int, torch.device, torch.dtype], list[Tensor]] = {}
 

@@ -69,7 +69,8 @@ class Products(torch.autograd.Function):
 def _on(x: Tensor) -> list[Tensor]:
     """For each d the pictures in which x_d = 1."""
     d, rows = x.t().nonzero(as_tuple=True)
-    return list(rows.split(torch.bincount(d, minlength=x.shape[1]).tolist()))
+    counts: list[int] = torch.bincount(d, minlength=x.shape[1]).tolist()
+    return list(torch.split(rows, counts))  # type: ignore[no-untyped-call]
 
 
 class Nade(BinaryChain):

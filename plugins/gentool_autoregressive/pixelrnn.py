@@ -81,9 +81,10 @@ class RowLSTM(Layer):
         return a if self.label is None or labels is None else a + self.label(labels)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        lines = Lines(*x.shape[:2], diagonal=False)
+        lines = Lines(x.shape[0], x.shape[1], diagonal=False)
         h = scan(self.gates(x, labels).to(self.state.dtype)[None], self.state, lines, self.offsets)[0]
-        return x + self.out(h)
+        added: Tensor = self.out(h)
+        return x + added
 
 
 class DiagonalBiLSTM(Layer):
@@ -104,11 +105,12 @@ class DiagonalBiLSTM(Layer):
         return a if self.label is None or labels is None else a + self.label(labels)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        lines = Lines(*x.shape[:2], diagonal=True)
+        lines = Lines(x.shape[0], x.shape[1], diagonal=True)
         left, right = self.gates(x, labels).to(self.state.dtype).chunk(2, -1)
         from_left, from_right = scan(torch.stack([left, right.flip(1)]), self.state, lines, self.offsets)
         below = F.pad(from_right.flip(1), (0, 0, 0, 0, 0, 0, 1, -1))
-        return x + self.out(from_left + below)
+        added: Tensor = self.out(from_left + below)
+        return x + added
 
 
 class PixelRNN(PixelNet):
@@ -138,7 +140,7 @@ class PixelRNN(PixelNet):
 
     def context(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, H, W, C * planes) -> (N, H, W, 2h): what the pixels before each pixel say about it."""
-        x = self.first(planes)
+        x: Tensor = self.first(planes)
         if self.place is not None:
             x = x + self.place
         x = x.permute(1, 2, 0, 3)

@@ -98,7 +98,7 @@ def draw(
 def chunk(model: PixelCNN, order: str) -> int:
     """How many pictures are painted at a time, so that their activations take no more than CACHE_BYTES."""
     places = model.width * (model.height if order == "wavefront" else 4)
-    floats = places * model.config.channels * 2 * (2 if field.lags(model.config)[0] else 1) * model.config.layers
+    floats: int = places * model.config.channels * 2 * (2 if field.lags(model.config)[0] else 1) * model.config.layers
     return max(1, CACHE_BYTES // (4 * floats))
 
 

@@ -44,7 +44,7 @@ class Lines:
         return max(0, t - self.width + 1), min(self.height, t + 1)
 
     def of(self, x: Tensor, t: int) -> Tensor:
-        """The pixels of line t of x (D, H, W, N, F), a view (D, places, N, F)."""
+        """The pixels of line t of x (D, H, W, N, F), contiguous: a view (D, places, N, F)."""
         first, stop = self.there(t)
         d, row, column, picture, feature = x.stride()
         start, place = (t * column, row - column) if self.diagonal else (t * row, column)
@@ -74,6 +74,7 @@ def scan(x: Tensor, w: Tensor, lines: Lines, offsets: tuple[int, ...]) -> Tensor
 
 def _forward(x: Tensor, w: Tensor, lines: Lines, offsets: tuple[int, ...]) -> tuple[Tensor, _Past]:
     directions, height, width, n, features = x.shape
+    x = x.contiguous()
     hidden, reach = features // 4, max(abs(o) for o in offsets)
     shape = (lines.count, directions, lines.length, n)
     past = _Past(
