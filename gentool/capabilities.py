@@ -175,7 +175,14 @@ class Detect(Protocol):
 
     def detect(self, images: Tensor, size: Tensor, **options: object) -> list[Detections]:
         """What is found on each picture, in pixels of the canvas; `options` are those of the model's detecting
-        (score threshold, NMS threshold, most detections a picture)."""
+        (`threshold` of the score, `limit` of detections a picture, ...), best first."""
+
+
+class Propose(Protocol):
+    """``"propose"``: where on a picture something may be, whatever it is; images and size as in `Detect`."""
+
+    def propose(self, images: Tensor, size: Tensor) -> list[Tensor]:
+        """Boxes float32 (P, 4) of each picture, x1 y1 x2 y2 in pixels of the canvas, the likeliest first."""
 
 
 CAPABILITIES: dict[str, type] = {
@@ -193,4 +200,5 @@ CAPABILITIES: dict[str, type] = {
     "next-token": NextToken,
     "translate": Translate,
     "detect": Detect,
+    "propose": Propose,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -18,12 +19,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scalar:
-    """One figure. `unit` such as "nats" or "bits/dim"; `error` a standard error where one is known."""
+    """One figure. `unit` such as "nats" or "bits/dim"; `error` a standard error where one is known.
+
+    `note` says in a few words what the figure depends on or, where there is none (`value` is NaN), why.
+    """
 
     name: str
     value: float
     unit: str = ""
     error: float | None = None
+    note: str = ""
+
+    def text(self) -> str:
+        """The figure as it is printed: ``0.8931 ± 0.0021 nats (at score 0.4)``, ``no objects of this size``."""
+        note = f"({self.note})" if self.note else ""
+        if math.isnan(self.value):
+            return self.note or "no value"
+        error = f" ± {self.error:.3g}" if self.error is not None else ""
+        return " ".join(f"{self.value:.5g}{error} {self.unit} {note}".split())
+
+    def to_json(self) -> dict[str, Any]:
+        more = {"error": self.error, "note": self.note or None}
+        return {"value": self.value, "unit": self.unit} | {key: v for key, v in more.items() if v is not None}
 
 
 @dataclass(frozen=True)
@@ -88,10 +105,7 @@ class Report:
         return {
             "evaluator": self.name,
             "protocol": self.protocol,
-            "scalars": {
-                s.name: {"value": s.value, "unit": s.unit} | ({} if s.error is None else {"error": s.error})
-                for s in self.scalars
-            },
+            "scalars": {s.name: s.to_json() for s in self.scalars},
             "table": self.table,
             "curves": [{"name": c.name, "x": list(c.x), "y": list(c.y)} for c in self.curves],
             **({"heatmaps": [asdict(h) for h in self.heatmaps]} if self.heatmaps else {}),
@@ -133,6 +147,17 @@ class Context:
     def samples(self, n: int) -> Iterator[Samples]:
         """n samples in chunks, memory bounded by the chunk."""
         return self.draw_samples(n)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What `EvaluatorSpec.predictions` scores: a file, against one split of a data set (as its factory made it)."""
+
+    path: Path
+    examples: Any
+    dataset: str
+    split: str
+    limit: int | None
 
 
 class Evaluator(Protocol):

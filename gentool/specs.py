@@ -134,6 +134,9 @@ class EvaluatorSpec:
 
     `streams` says what the host feeds to ``update(batch, outputs)``: ``"data"`` (outputs is None), ``"samples"``
     (outputs is a `Samples` as large as the batch), or ``"none"``: `compute` does everything by the context.
+
+    `predictions` names a function ``(config, gentool.evaluating.Predictions) -> Report`` that scores what any program
+    wrote into a file (`gentool eval MODEL --NAME --predictions FILE`); no model is opened.
     """
 
     name: str
@@ -145,6 +148,7 @@ class EvaluatorSpec:
     streams: str = "data"
     split: str = "test"  # the split `update` sees by default
     view: bool = False  # also offered by `gentool viz MODEL --NAME`
+    predictions: str = ""
     paper: str = ""
     aliases: tuple[str, ...] = ()
 

@@ -41,6 +41,10 @@ def evaluate(
     ctx: typer.Context,
     source: SourceArgument,
     data: Annotated[str | None, typer.Option("--data", help="A data set, or SET:SPLIT.", metavar="D[:SPLIT]")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Score a file of results instead of a model.", metavar="FILE"),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many examples.")] = None,
     seed: SeedOption = 0,
     sets: SetOption = None,
@@ -57,6 +61,9 @@ def evaluate(
     """Score a trained model. Each evaluator that fits is a flag: --elbo, --fid, ... (`gentool info MODEL`)."""
     use_plugins(plugin)
     names = flags(ctx.args, "eval")
+    if predictions is not None:
+        refused = {"--pretrained": pretrained, "--checkpoint": checkpoint is not None, "--at": at != "last"}
+        return _score_file(source, names, predictions, data, limit, sets, images, refused, quiet=quiet, as_json=as_json)
     opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
     from gentool.errors import UsageError
     from gentool.scoring import choose
@@ -75,6 +82,40 @@ def evaluate(
             show_report(report, folder_of(opened), images, quiet=quiet)
     if as_json:
         print_json({"source": opened.origin, "model": opened.spec.name, "reports": [r.to_json() for r in reports]})
+    return 0
+
+
+def _score_file(
+    source: str,
+    names: list[str],
+    path: Path,
+    data: str | None,
+    limit: int | None,
+    sets: list[str] | None,
+    images: Images,
+    refused: dict[str, bool],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """`--predictions FILE`: scores a file by the family's evaluators; no model is opened."""
+    from gentool.errors import UsageError
+    from gentool.predictions import choose, score_file
+
+    for flag, given in refused.items():
+        if given:
+            raise UsageError(f"{flag} chooses a model, but --predictions scores a file: give one of the two.")
+    model, chosen = choose(source, names)
+    name, split = split_of(data)
+    options = set_options(sets, [spec.name for spec in chosen])
+    reports = []
+    for spec in chosen:
+        report = score_file(model, spec, options[spec.name], path, name, split, limit, options["data"])
+        reports.append(report)
+        if not as_json:
+            show_report(report, Path(), images, quiet=quiet)
+    if as_json:
+        print_json({"source": str(path), "model": model.name, "reports": [r.to_json() for r in reports]})
     return 0
 
 
@@ -98,6 +139,7 @@ def flags(arguments: list[str], verb: str) -> list[str]:
         known = registry().names("evaluator") + (registry().names("sampler") if verb == "viz" else [])
         own = [
             "data",
+            "predictions",
             "limit",
             "seed",
             "set",
@@ -130,24 +172,29 @@ def make_scorer(
     quiet: bool,
 ) -> Any:
     """The scorer of a call, with its bar and its `--set data.*`."""
-    from gentool.config import parse_set
-    from gentool.errors import UsageError, did_you_mean
     from gentool.scoring import Scorer
 
     name, split = split_of(data)
-    known = {spec.name for spec in chosen} | {"data"}
-    changes = {}
-    for key, value in parse_set(sets or []).items():
-        prefix, _, rest = key.partition(".")
-        if prefix not in known or not rest:
-            raise UsageError(
-                f"--set {key}: here it is EVALUATOR.KEY=VALUE or data.KEY=VALUE.{did_you_mean(prefix, known)}"
-            )
-        if prefix == "data":
-            changes[rest] = value
+    changes = set_options(sets, [spec.name for spec in chosen])["data"]
     return Scorer(
         opened, where, seed=seed, data=name, split=split, limit=limit, data_changes=changes, on_progress=_bar(quiet)
     )
+
+
+def set_options(sets: list[str] | None, evaluators: list[str]) -> dict[str, dict[str, Any]]:
+    """What `--set` says of each evaluator, and of "data"; a key of anything else is refused."""
+    from gentool.config import parse_set
+    from gentool.errors import UsageError, did_you_mean
+
+    options: dict[str, dict[str, Any]] = {name: {} for name in ("data", *evaluators)}
+    for key, value in parse_set(sets or []).items():
+        prefix, _, rest = key.partition(".")
+        if prefix not in options or not rest:
+            raise UsageError(
+                f"--set {key}: here it is EVALUATOR.KEY=VALUE or data.KEY=VALUE.{did_you_mean(prefix, options)}"
+            )
+        options[prefix][rest] = value
+    return options
 
 
 def scorer_options(sets: list[str] | None, name: str) -> dict[str, Any]:
@@ -215,8 +262,7 @@ def show_report(report: Report, folder: Path, images: Images, *, quiet: bool, ou
 
     width = max((len(s.name) for s in report.scalars), default=0)
     for scalar in report.scalars:
-        error = f" ± {scalar.error:.3g}" if scalar.error is not None else ""
-        print(f"  {safe_text(scalar.name):{width}}  {scalar.value:.5g}{error} {scalar.unit}".rstrip())
+        print(f"  {safe_text(scalar.name):{width}}  {safe_text(scalar.text())}")
     if report.table:
         print_table(report.table)
     if report.curves:

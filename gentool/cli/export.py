@@ -59,7 +59,9 @@ def export(
         scorer = make_scorer(source, where, None, limit, 0, sets, chosen, quiet=quiet)
         for spec in chosen:
             report = scorer.run(spec, scorer_options(sets, spec.name))
-            card["scores"].update({s.name: f"{s.value:.4g} {s.unit}".strip() for s in report.scalars})
+            card["scores"].update(
+                {s.name: f"{s.value:.4g} {s.unit}".strip() for s in report.scalars if s.value == s.value}
+            )
             card["protocols"][spec.name] = report.protocol
         words = [*(f"--{name}" for name in names), *(["--limit", str(limit)] if limit else [])]
         words += [word for pair in sets or [] for word in ("--set", pair)]

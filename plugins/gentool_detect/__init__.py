@@ -22,6 +22,7 @@ from .configs import (
     FasterRCNNConfig,
     FasterRCNNLossConfig,
     FastRCNNConfig,
+    MapConfig,
     RCNNConfig,
     RegionLossConfig,
     SingleObjectConfig,
@@ -35,6 +36,7 @@ RCNN_PAPER = "Girshick et al. 2014, arXiv:1311.2524"
 FAST_PAPER = "Girshick 2015, arXiv:1504.08083"
 FASTER_PAPER = "Ren et al. 2015, arXiv:1506.01497; pyramid: Lin et al. 2017, arXiv:1612.03144"
 SINGLE_PAPER = "Lin et al. 2017, arXiv:1708.02002; without anchors: Tian et al. 2019, Feng et al. 2021"
+MAP_PAPER = "Lin et al. 2014, arXiv:1405.0312; Everingham et al. 2010; errors after TIDE: Bolya et al. 2020"
 MULTITASK_PAPER = "Sermanet et al. 2014, arXiv:1312.6229 (classification and localisation by two heads)"
 
 
@@ -49,7 +51,7 @@ def gentool_models() -> list[ModelSpec]:
             output=Output.BOXES,
             loss="single-object",
             sampler="detections",
-            evaluators=(),
+            evaluators=("localisation",),
             dataset="scenes-one",
             offers=("detect", "one-object"),
             paper=MULTITASK_PAPER,
@@ -65,9 +67,9 @@ def gentool_models() -> list[ModelSpec]:
             output=Output.BOXES,
             loss="regions",
             sampler="detections",
-            evaluators=(),
+            evaluators=("map", "proposal-recall"),
             dataset="scenes",
-            offers=("detect", "regions", "stages"),
+            offers=("detect", "propose", "regions", "stages"),
             paper=RCNN_PAPER,
             inputs=("boxes",),
             defaults={**presets.SCENES, **presets.PROPOSED},
@@ -81,9 +83,9 @@ def gentool_models() -> list[ModelSpec]:
             output=Output.BOXES,
             loss="regions",
             sampler="detections",
-            evaluators=(),
+            evaluators=("map", "proposal-recall"),
             dataset="scenes",
-            offers=("detect", "regions", "stages"),
+            offers=("detect", "propose", "regions", "stages"),
             paper=FAST_PAPER,
             inputs=("boxes",),
             defaults={**presets.SCENES, **presets.PROPOSED},
@@ -97,9 +99,9 @@ def gentool_models() -> list[ModelSpec]:
             output=Output.BOXES,
             loss="faster-rcnn",
             sampler="detections",
-            evaluators=(),
+            evaluators=("map", "proposal-recall"),
             dataset="scenes",
-            offers=("detect", "proposal-network", "stages"),
+            offers=("detect", "propose", "proposal-network", "stages"),
             paper=FASTER_PAPER,
             inputs=("boxes",),
             defaults=presets.SCENES,
@@ -114,7 +116,7 @@ def gentool_models() -> list[ModelSpec]:
             output=Output.BOXES,
             loss="single-stage",
             sampler="detections",
-            evaluators=(),
+            evaluators=("map",),
             dataset="scenes",
             offers=("detect", "dense-boxes", "stages"),
             paper=SINGLE_PAPER,
@@ -194,4 +196,30 @@ def gentool_samplers() -> list[SamplerSpec]:
 
 @hookimpl
 def gentool_evaluators() -> list[EvaluatorSpec]:
-    return []
+    return [
+        EvaluatorSpec(
+            name="map",
+            summary="mean average precision by COCO and VOC, by class and size, and what goes wrong",
+            factory="gentool_detect.evaluate:MeanAveragePrecision",
+            needs=("detect",),
+            outputs=(Output.BOXES,),
+            config=MapConfig,
+            predictions="gentool_detect.evaluate:score_results",
+            paper=MAP_PAPER,
+        ),
+        EvaluatorSpec(
+            name="proposal-recall",
+            summary="how many objects the proposals cover, by their number",
+            factory="gentool_detect.evaluate:ProposalRecall",
+            needs=("propose",),
+            outputs=(Output.BOXES,),
+            paper="Hosang et al. 2016, arXiv:1502.05082",
+        ),
+        EvaluatorSpec(
+            name="localisation",
+            summary="accuracy of the class and overlap of the box of one object a picture",
+            factory="gentool_detect.evaluate:Localisation",
+            needs=("detect",),
+            outputs=(Output.BOXES,),
+        ),
+    ]

@@ -150,3 +150,12 @@ class StagesConfig:
 
     most: int = option(60, "boxes of a stage that are drawn, matched ones and others each", ge=1, le=10_000)
     threshold: float = option(0.3, "score below which nothing counts as found", ge=0, le=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapConfig:
+    """Options of `map`."""
+
+    threshold: float = option(0.01, "detections of a model below this score are not asked for", ge=0, lt=1)
+    limit: int = option(100, "most detections of a model on a picture", ge=1)
+    score: float = option(0.0, "least score in the confusion matrix; 0: the one of the best F1", ge=0)

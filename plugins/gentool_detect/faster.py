@@ -82,8 +82,9 @@ class FasterRCNN(RegionDetector, nn.Module):
         return Features(levels, places, grid, *self.rpn(levels, places, self.strides))
 
     @torch.no_grad()
-    def propose(self, images: Tensor, size: Tensor, features: Features) -> list[Tensor]:
+    def propose(self, images: Tensor, size: Tensor, features: Features | None = None) -> list[Tensor]:
         """Of the anchors' boxes the best of each level, then those that stay after suppression, best first."""
+        features = features or self.features(images, size)
         return [self.ranked(features, i, size[i])[1] for i in range(len(size))]
 
     @torch.no_grad()

@@ -91,8 +91,8 @@ class RegionDetector(Detecting):
 
     head: RegionHead
 
-    def propose(self, images: Tensor, size: Tensor, features: Any) -> list[Tensor]:
-        """Boxes (P, 4) to look at, of each picture, best first."""
+    def propose(self, images: Tensor, size: Tensor, features: Any = None) -> list[Tensor]:
+        """Boxes (P, 4) to look at, of each picture, best first. features: of these pictures, where there are any yet."""
         raise NotImplementedError
 
     def features(self, images: Tensor, size: Tensor) -> Any:
