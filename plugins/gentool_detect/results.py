@@ -79,7 +79,8 @@ def _decode(data: bytes, name: str) -> list[Row]:
             hint = ' (it has "annotations": is it the ground truth?)' if b'"annotations"' in data else ""
             raise UsageError(f"'{name}' is no list of detections{hint}; COCO's results format is {wanted}.") from None
         entry, _, field = where.strip("`").removeprefix("[").partition("]")
-        said = f"{field.strip('.') or 'the whole'}: {what[0].lower()}{what[1:].replace('`', '')}"
+        what = what[0].lower() + what[1:].replace("`", "")
+        said = ": ".join(word for word in (field.strip("."), what) if word)
         raise UsageError(f"'{name}': entry {entry} is no detection ({safe_text(said)}); wanted is {wanted}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         strange = [word.decode() for word in (b"NaN", b"Infinity") if word in data]
