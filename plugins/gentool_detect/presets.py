@@ -22,6 +22,7 @@ SCENES: Keys = {
     "train.steps": 800,
     "train.ema": 0.995,
     "train.clip": 10.0,
+    "validation.examples": 128,
     "optim.model.lr": 2e-3,
     "optim.model.weight_decay": 0.05,
     "schedule.name": "cosine",

@@ -93,7 +93,8 @@ def test_the_second_trainer_is_refused(nursery: Nursery) -> None:
     assert first.wait() == 130
 
 
-FAMILIES = ("ae", "vae", "vae-gan", "vqvae", "pixelcnn", "gan", "charlm", "sequence", "seq2seq")
+FAMILIES = ("ae", "vae", "vae-gan", "vqvae", "pixelcnn", "gan", "charlm", "sequence", "seq2seq", "detect", "single-stage",
+            "fast-rcnn")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)
