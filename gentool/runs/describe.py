@@ -181,7 +181,7 @@ def _curves(log: Metrics, wanted: Sequence[str]) -> list[Curve]:
 def _plot(curves: Sequence[Curve], title: str, out: Path | None) -> None:
     from gentool.show.plots import plot_png, plot_terminal
 
-    log_y = _wants_log(curves)
+    log_y = wants_log(curves)
     smooth = [running_mean(curve) for curve in curves]
     plot_terminal(smooth, ("step", ""), log_y=log_y, stream=sys.stdout)
     if out is not None:
@@ -190,7 +190,7 @@ def _plot(curves: Sequence[Curve], title: str, out: Path | None) -> None:
         save_png(plot_png(smooth, ("step", ""), log_y=log_y, title=title), out)
 
 
-def _wants_log(curves: Sequence[Curve]) -> bool:
+def wants_log(curves: Sequence[Curve]) -> bool:
     """Whether a log axis shows more: all positive, and over three powers of ten apart."""
     values = [y for curve in curves for y in curve.y if y == y]
     return bool(values) and min(values) > 0 and max(values) > 1000 * min(values)

@@ -169,40 +169,65 @@ def _tail(file: IO[bytes], last: int) -> list[bytes]:
     return lines[-last:] if last > 0 else []
 
 
-def _thinned(file: IO[bytes], most: int) -> Metrics:
-    """Every 2^k-th line, k growing with the file, so that between `most` and twice as many are kept; so the rare ones."""
-    most = max(most, 2)
-    kept: dict[int, bytes] = {}
-    rare: dict[int, bytes] = {}
-    stride, rare_stride, rare_seen, number, newest = 1, 1, 0, 0, b""
-    for lines in _blocks(file):
-        for i in range(-number % stride, len(lines), stride):
-            kept[number + i] = lines[i]
-        while len(kept) > 2 * most:
-            stride *= 2
-            kept = {at: line for at, line in kept.items() if at % stride == 0}
+class Thinner:
+    """A log held in a bounded number of lines, whatever its length: every 2^k-th, k growing with the log, and so the rare
+    ones. Between `most` and twice as many of each kind are kept; lines are fed in the order of the file.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = max(most, 2)
+        self.stride = self.rare_stride = 1
+        self.number = self.rare_seen = 0  # lines fed, those of them that are rare
+        self.kept: dict[int, bytes] = {}
+        self.rare: dict[int, bytes] = {}
+        self.newest = b""
+        self._rows: dict[int, Row | None] = {}  # those of the kept lines that were parsed
+
+    def feed(self, lines: list[bytes]) -> None:
+        """The next lines, without their newlines."""
+        number, most = self.number, self.most
+        for i in range(-number % self.stride, len(lines), self.stride):
+            self.kept[number + i] = lines[i]
+        while len(self.kept) > 2 * most:
+            self.stride *= 2
+            self.kept = {at: line for at, line in self.kept.items() if at % self.stride == 0}
         for i in [i for i, line in enumerate(lines) if RARE in line]:
-            if rare_seen % rare_stride == 0:
-                rare[number + i] = lines[i]
-            rare_seen += 1
-            if len(rare) > 2 * most:
-                rare_stride *= 2
-                rare = dict(list(rare.items())[::2])
-        number += len(lines)
-        newest = lines[-1] if lines else newest
-    chosen = kept | rare
-    if number:
-        chosen[number - 1] = newest
-    metrics = _parse(chosen[at] for at in sorted(chosen))
-    metrics.lines = number
-    return metrics
+            if self.rare_seen % self.rare_stride == 0:
+                self.rare[number + i] = lines[i]
+            self.rare_seen += 1
+            if len(self.rare) > 2 * most:
+                self.rare_stride *= 2
+                self.rare = dict(list(self.rare.items())[::2])
+        self.number += len(lines)
+        self.newest = lines[-1] if lines else self.newest
+
+    def metrics(self) -> Metrics:
+        """What is held, the newest line with it."""
+        chosen = self.kept | self.rare
+        if self.number:
+            chosen[self.number - 1] = self.newest
+        known = self._rows
+        self._rows = {at: known[at] if at in known else parse_line(chosen[at]) for at in sorted(chosen)}
+        metrics = _gather(self._rows.values())
+        metrics.lines = self.number
+        return metrics
+
+
+def _thinned(file: IO[bytes], most: int) -> Metrics:
+    thinner = Thinner(most)
+    for lines in _blocks(file):
+        thinner.feed(lines)
+    return thinner.metrics()
 
 
 def _parse(lines: Iterable[bytes]) -> Metrics:
+    return _gather(map(parse_line, lines))
+
+
+def _gather(rows: Iterable[Row | None]) -> Metrics:
     metrics = Metrics()
-    for line in lines:
+    for row in rows:
         metrics.lines += 1
-        row = parse_line(line)
         if row is None:
             metrics.garbage += 1
             continue

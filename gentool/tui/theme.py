@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 from textual.color import Color
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 DARK = Theme(
     name="gentool-dark",
@@ -89,7 +89,8 @@ SIXTEEN = Theme(
     surface="ansi_default",
     panel="ansi_default",
     boost="ansi_default",
-    variables={
+    variables=BUILTIN_THEMES["ansi-dark"].variables
+    | {
         "soft": "ansi_default",
         "line": "ansi_bright_black",
         "cursor": "ansi_blue",

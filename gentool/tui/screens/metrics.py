@@ -1,15 +1,302 @@
-"""The curves of a run."""
+"""The curves of a run, followed while it trains: which ones, smoothed or not, by step or by time, beside pinned runs."""
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.widgets import Static
+import time
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from gentool.tui.page import Pane
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+
+from gentool.evaluating import Curve
+from gentool.runs.describe import wants_log
+from gentool.runs.index import LogIndex
+from gentool.runs.metrics import Metrics
+from gentool.runs.reader import RunView
+from gentool.show import units
+from gentool.show.text import safe_text
+from gentool.tui.page import Pane, binding
+from gentool.tui.widgets.grid import Cell, Column, Grid
+from gentool.tui.widgets.plot import Line, Plot, value_at
+
+SMOOTHNESS = (0, 1, 2, 5, 10, 20)  # hundredths of the curve that a mean goes over
+MOST_PINNED = 5
+REDRAW = 0.25  # seconds between two drawings at the least
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve to choose: of the run itself ("") or of a pinned one."""
+
+    run: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.run}\0{self.name}"
+
+
+@dataclass
+class Followed:
+    """A log and the curves made from it, by (name, x)."""
+
+    index: LogIndex
+    curves: dict[tuple[str, str], Curve] = field(default_factory=dict)
+
+    def update(self) -> bool:
+        changed = self.index.update()
+        if changed:
+            self.curves = {}
+            self.index.save()
+        return changed
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.index.metrics
+
+    def curve(self, name: str, x: str) -> Curve:
+        found = self.curves.get((name, x))
+        if found is None:
+            rows = [row for row in self.metrics.rows if name in row and x in row]
+            scale = 1.0 if x == "step" else 1 / 60
+            found = Curve(name, [row[x] * scale for row in rows], [row[name] for row in rows])
+            self.curves[name, x] = found
+        return found
 
 
 class MetricsPane(Pane):
-    """Curves."""
+    """A list of series, and the plot of those that are chosen."""
+
+    DEFAULT_CSS = """
+    MetricsPane #series { width: 34; padding: 0 0 0 1; }
+    MetricsPane.narrow #series { width: 27; }
+    MetricsPane Plot { padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding("space,enter,l", "choose", "Show or hide", show=True, key_display="space"),
+        binding("o", "only", "Only this", show=True),
+        binding("plus,equals_sign", "smooth(1)", "Smooth", show=True, key_display="+"),
+        binding("minus", "smooth(-1)", "Smooth less", key_display="-"),
+        binding("L", "log", "Log scale", show=True),
+        binding("x", "x", "Step or time", show=True),
+        binding("P", "overlay", "Pinned runs", show=True),
+        binding("left,comma", "look(-1)", "Read off values to the left"),
+        binding("right,full_stop", "look(1)", "Read off values to the right"),
+        binding("n", "look_nowhere", "Newest values"),
+        binding("Y", "copy_values", "Copy the curve under the cursor as CSV"),
+    ]
+
+    def __init__(self, run: RunView) -> None:
+        super().__init__(run)
+        self.followed = Followed(LogIndex(run.path))
+        self.pinned: dict[str, Followed] = {}
+        self.shown: dict[str, int] | None = None  # keys of the chosen series with their colours
+        self.x, self.smooth, self.overlay = "step", 0, True
+        self.log_y: bool | None = None  # None: where it shows more
+        self._colors: dict[str, int] = {}
+        self._busy = False
+        self._drawn = 0.0
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="plot", markup=False)
+        columns = [Column("mark", "", 2, sorts=False), Column("name", "SERIES", 10, grow=1, sorts=False),
+                   Column("value", "LAST", 9, right=True, sorts=False)]  # fmt: skip
+        with Horizontal():
+            yield Grid[Series](columns, self._cell, lambda series: series.key, id="series")
+            yield Plot(id="plot")
+
+    @property
+    def grid(self) -> Grid[Series]:
+        return self.query_one("#series", Grid)
+
+    @property
+    def plot(self) -> Plot:
+        return self.query_one(Plot)
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width < 100, "narrow")
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def show_run(self) -> None:
+        self.tick()
+
+    def tick(self) -> None:
+        if not self._busy and time.monotonic() - self._drawn >= REDRAW:
+            self._busy = True
+            self._read()
+
+    @work(thread=True, group="read", exit_on_error=False)
+    def _read(self) -> None:
+        try:
+            changed = self.followed.update()
+            wanted = {}
+            if self.overlay:
+                views = [
+                    view for view in self.tool.store.views() if view.marks.pinned and view.name != self.run_view.name
+                ]
+                views.sort(key=lambda view: view.started or 0.0, reverse=True)
+                wanted = {view.name: view for view in views[:MOST_PINNED]}
+            pinned = {name: self.pinned.get(name) or Followed(LogIndex(view.path)) for name, view in wanted.items()}
+            for one in pinned.values():
+                changed |= one.update()
+            changed |= list(pinned) != list(self.pinned)
+            self.app.call_from_thread(self._took, pinned, changed)
+        finally:
+            self._busy = False
+
+    def _took(self, pinned: dict[str, Followed], changed: bool) -> None:
+        if self.is_mounted and (changed or self.shown is None):
+            self.pinned = pinned
+            self._list()
+
+    def _list(self) -> None:
+        names = self.followed.metrics.names()
+        series = [Series("", name) for name in names]
+        if self.shown is None:
+            chosen = [name for name in names if name.endswith("/loss")][:4] or names[:1]
+            self.shown = {Series("", name).key: i for i, name in enumerate(chosen)}
+        own = [one for one in series if one.key in self.shown]
+        for run, followed in self.pinned.items():
+            there = set(followed.metrics.names())
+            series += [Series(run, one.name) for one in own if one.name in there]
+        if not names:
+            self.shown = None
+        before = [one.key for one in self.grid.rows]
+        if before != [one.key for one in series]:
+            self.grid.set_rows(series)
+        else:
+            self.grid.refresh()
+        self.draw()
+
+    # -- drawing ------------------------------------------------------------------------------------------------------
+
+    def chosen(self) -> list[tuple[Series, Curve, int]]:
+        """What is drawn: the chosen series of the run, and of pinned runs those of the same name."""
+        shown = self.shown or {}
+        found = []
+        for series in self.grid.rows:
+            if series.run:
+                followed = self.pinned.get(series.run)
+                if followed is not None and Series("", series.name).key in shown:
+                    found.append((series, followed.curve(series.name, self.x), -1))
+            elif series.key in shown:
+                found.append((series, self.followed.curve(series.name, self.x), shown[series.key]))
+        taken = {color for _, _, color in found if color >= 0}
+        free = iter(color for color in range(100) if color not in taken)
+        return [(series, curve, color if color >= 0 else next(free)) for series, curve, color in found]
+
+    def draw(self) -> None:
+        """Draw the plot."""
+        chosen = self.chosen()
+        self._colors = {series.key: color for series, _, color in chosen}
+        curves = [curve for _, curve, _ in chosen]
+        log_y = wants_log(curves) if self.log_y is None else self.log_y
+        said = [", ".join(dict.fromkeys(series.name for series, _, _ in chosen if not series.run))]
+        said += ["log scale"] if log_y else []
+        said += [f"mean of {self.smooth} %"] if self.smooth else []
+        held = self.followed.metrics
+        if held.lines > 2 * len(held.rows):
+            said.append(f"{len(held.rows):,} of {held.lines:,} lines")
+        if held.garbage:
+            said.append(f"{held.garbage} unreadable")
+        lines = [Line(curve, color) for _, curve, color in reversed(chosen)]
+        self.plot.nothing = (
+            "Choose a series with space." if held.rows else "No metrics yet: metrics.jsonl is empty or missing."
+        )
+        x_name = "step" if self.x == "step" else "min"
+        self.plot.show_lines(
+            lines, title=" · ".join(filter(None, said)), x_name=x_name, log_y=log_y, smooth=self.smooth
+        )
+        self.grid.refresh()
+        self._drawn = time.monotonic()
+
+    def _cell(self, series: Series, key: str, width: int) -> Cell:
+        color = self._colors.get(series.key)
+        if key == "mark":
+            return ("━━", f"curve{color % 8}") if color is not None else ("  ", "")
+        if key == "name":
+            if series.run:
+                return [("★ ", "mark"), (series.run[11:] or series.run, "text"), (f" {series.name}", "soft")]
+            return series.name, "text" if color is not None else "soft"
+        return units.number(self._value(series)), "text" if color is not None else "soft"
+
+    def _value(self, series: Series) -> float | None:
+        followed = self.pinned.get(series.run) if series.run else self.followed
+        if followed is None:
+            return None
+        if self.plot.at is not None:
+            return value_at(followed.curve(series.name, self.x), self.plot.at)
+        curve = followed.curve(series.name, self.x)
+        return curve.y[-1] if curve.y else None
+
+    @on(Plot.Pointed)
+    def _pointed(self, event: Plot.Pointed) -> None:
+        at = event.at
+        title = "LAST" if at is None else f"AT {at:,.0f}" if self.x == "step" else f"AT {at:.1f}"
+        columns = self.grid.columns
+        self.grid.set_columns([*columns[:2], Column("value", title, 9, right=True, sorts=False)])
+
+    # -- what keys do -------------------------------------------------------------------------------------------------
+
+    @on(Grid.Chosen)
+    def _enter(self, event: Any) -> None:
+        event.stop()
+        self.action_choose()
+
+    def action_choose(self) -> None:
+        series = self.grid.row
+        if series is None or self.shown is None:
+            return
+        key = Series("", series.name).key
+        if key in self.shown:
+            del self.shown[key]
+        else:
+            self.shown[key] = next(color for color in range(100) if color not in self.shown.values())
+        self._list()
+
+    def action_only(self) -> None:
+        series = self.grid.row
+        if series is not None:
+            self.shown = {Series("", series.name).key: 0}
+            self._list()
+
+    def action_smooth(self, by: int) -> None:
+        at = SMOOTHNESS.index(self.smooth) + by
+        self.smooth = SMOOTHNESS[max(0, min(at, len(SMOOTHNESS) - 1))]
+        self.draw()
+
+    def action_log(self) -> None:
+        self.log_y = not self.plot.log_y
+        self.draw()
+
+    def action_x(self) -> None:
+        self.x = "t" if self.x == "step" else "step"
+        self.plot.point(None)
+        self.draw()
+
+    def action_overlay(self) -> None:
+        self.overlay = not self.overlay
+        pinned = [view for view in self.tool.store.views() if view.marks.pinned and view.name != self.run_view.name]
+        if self.overlay and not pinned:
+            self.tool.say("No other run is pinned: p pins one, here or in the table of runs.")
+        self.pinned = {} if not self.overlay else self.pinned
+        self._list()
+        self.tick()
+
+    def action_look(self, by: int) -> None:
+        self.plot.step(by)
+
+    def action_look_nowhere(self) -> None:
+        self.plot.point(None)
+
+    def action_copy_values(self) -> None:
+        series = self.grid.row
+        if series is not None:
+            followed = self.pinned.get(series.run) if series.run else self.followed
+            if followed is not None:
+                curve = followed.curve(series.name, "step")
+                rows = "".join(f"{x:g},{y:.8g}\n" for x, y in zip(curve.x, curve.y, strict=True))
+                self.tool.copy(f"step,{series.name}\n{rows}", f"{len(curve.x):,} points of {safe_text(series.name)}")

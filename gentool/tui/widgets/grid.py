@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import BindingType
+from textual.color import Color
 from textual.events import Click, MouseMove
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -18,9 +19,10 @@ from textual.strip import Strip
 
 from gentool.show.text import cell_width, clip, safe_text
 from gentool.tui.page import binding
+from gentool.tui.theme import curve_colors
 
 T = TypeVar("T")
-Piece = tuple[str, str]  # text, style: "" or a component class without "grid--"
+Piece = tuple[str, str]  # text, style: "", a component class without "grid--", or "curve0" and so on
 Cell = str | Piece | Sequence[Piece]
 GAP = 2
 
@@ -304,11 +306,17 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         for text, style in pieces:
             shown = clip(safe_text(text), wide - used)
             used += cell_width(shown)
-            made.append(Segment(shown, self.get_component_rich_style(f"grid--{style}") if style else base))
+            made.append(Segment(shown, self._style(style, base)))
             if used >= wide:
                 break
         blank = Segment(" " * (wide - used), base)
         segments.extend([blank, *made] if right else [*made, blank])
+
+    def _style(self, name: str, base: Style) -> Style:
+        if name.startswith("curve"):  # a colour of a plot's curves
+            colors = curve_colors(self.app.current_theme)
+            return base + Style.from_color(Color.parse(colors[int(name[5:]) % len(colors)]).rich_color)
+        return self.get_component_rich_style(f"grid--{name}") if name else base
 
     def _heading(self, width: int, base: Style) -> Strip:
         style = self.get_component_rich_style("grid--head")
