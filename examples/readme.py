@@ -41,7 +41,7 @@ def help_block() -> str:
 
 def cards() -> list[tuple[str, str, dict]]:
     from gentool.registry import registry
-    from gentool.runs.source import package_file
+    from gentool.runs.shipped import package_file
 
     found = []
     for spec in registry().all("model"):

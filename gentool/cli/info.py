@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -53,6 +51,7 @@ def gather(kind: str, spec: Any) -> dict[str, Any]:
     from gentool.config import config_table
     from gentool.data.kinds import kind_named
     from gentool.registry import registry
+    from gentool.runs.shipped import card
 
     reg = registry()
     owner = reg.owner(kind, spec.name)
@@ -84,18 +83,6 @@ def gather(kind: str, spec: Any) -> dict[str, Any]:
     if kind == "dataset":
         facts["settings"][0]["default"] = spec.name + (":PATH" if spec.prefix else "")  # data.name is the first
     return facts
-
-
-def card(spec: Any, name: str) -> dict[str, Any]:
-    """The card of a shipped checkpoint: data set, steps, seconds, device, exact command, scores."""
-    from gentool.runs.source import package_file
-
-    try:
-        _, file = package_file(spec, name)
-        found = json.loads(Path(file).with_suffix(".json").read_text("utf-8"))
-    except Exception:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def show(fact: dict[str, Any]) -> None:

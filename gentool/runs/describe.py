@@ -40,7 +40,7 @@ def show_run(
     keys = run.config if whole_config else run.changed
     if keys:
         write("\nconfig" + ("" if whole_config else " (what is not a default)") + "\n")
-        rows = [{"key": key, "value": _value(run.config[key]), "from": run.changed.get(key, "default")} for key in keys]
+        rows = [{"key": key, "value": shown_value(run.config[key]), "from": run.changed.get(key, "default")} for key in keys]
         print_table(
             rows, [Column("key"), Column("value", shrink=True, align="left"), Column("from", priority=1, shrink=True)]
         )
@@ -116,7 +116,8 @@ def _command(argv: object) -> str | None:
     return "gentool " + shlex.join(str(word) for word in argv) if isinstance(argv, list) and argv else None
 
 
-def _value(value: object) -> str:
+def shown_value(value: object) -> str:
+    """A value of a config as one would type it."""
     return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -276,7 +277,7 @@ def compare_runs(
         print_table(facts, [Column("what", shrink=True, least=12), *columns])
     write("\nconfig: " + ("where they differ\n" if differ else "no difference\n"))
     table = [
-        {"key": key, **dict(zip(letters, (_value(run.config.get(key, "-")) for run in runs), strict=True))}
+        {"key": key, **dict(zip(letters, (shown_value(run.config.get(key, "-")) for run in runs), strict=True))}
         for key in differ
     ]
     print_table(table, [Column("key", shrink=True, least=12), *columns])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from gentool.errors import UsageError, did_you_mean
 from gentool.registry import plugin_files, registry
 from gentool.runs import checkpoint
 from gentool.runs.reader import list_runs, resolve_run
+from gentool.runs.shipped import package_file
 from gentool.show.text import safe_text
 from gentool.show.units import duration
 from gentool.specs import ModelSpec
@@ -75,24 +75,6 @@ def open_source(
             if view.model == spec.name and checkpoint.steps(Path(view.path) / "checkpoints"):
                 return _from_run(Path(view.path), device, at)
     return _from_package(spec, shipped, device)
-
-
-def package_file(spec: ModelSpec, shipped: str | None = None) -> tuple[str, Path]:
-    """(name, file) of a checkpoint that ships in a plugin; the first is the default."""
-    if not spec.checkpoints:
-        raise UsageError(f"No checkpoint ships for '{spec.name}'; train one first: gentool train {spec.name}.")
-    name = shipped or next(iter(spec.checkpoints))
-    if name not in spec.checkpoints:
-        raise UsageError(
-            f"No checkpoint '{safe_text(name)[:60]}' ships for '{spec.name}'.{did_you_mean(name, spec.checkpoints)}"
-        )
-    package = spec.factory.partition(":")[0].partition(".")[0]
-    file = Path(str(importlib.resources.files(package))) / spec.checkpoints[name]
-    if not file.is_file():
-        raise UsageError(
-            f"The checkpoint '{name}' of '{spec.name}' is missing from this installation; install it again."
-        )
-    return name, file
 
 
 def _from_package(spec: ModelSpec, shipped: str | None, device: torch.device) -> Source:

@@ -16,7 +16,8 @@ from gentool.config import Layer, config_table, resolve, to_toml
 from gentool.data.given import from_split
 from gentool.randomness import Step
 from gentool.registry import registry
-from gentool.runs.source import open_source, package_file
+from gentool.runs.shipped import package_file
+from gentool.runs.source import open_source
 from gentool.sampling import Detections, Samples, draw
 from gentool.scoring import Scorer, choose, sampler_of
 from gentool.specs import fits

@@ -67,6 +67,12 @@ class Followed:
         return found
 
 
+class SeriesGrid(Grid[Series]):
+    """The list of series."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [binding("enter,l", "choose", "Show or hide")]
+
+
 class MetricsPane(Pane):
     """A list of series, and the plot of those that are chosen."""
 
@@ -76,7 +82,7 @@ class MetricsPane(Pane):
     MetricsPane Plot { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        binding("space,enter,l", "choose", "Show or hide", show=True, key_display="space"),
+        binding("space", "switch", "Show or hide", show=True, key_display="space"),
         binding("o", "only", "Only this", show=True),
         binding("plus,equals_sign", "smooth(1)", "Smooth", show=True, key_display="+"),
         binding("minus", "smooth(-1)", "Smooth less", key_display="-"),
@@ -104,7 +110,7 @@ class MetricsPane(Pane):
         columns = [Column("mark", "", 2, sorts=False), Column("name", "SERIES", 10, grow=1, sorts=False),
                    Column("value", "LAST", 9, right=True, sorts=False)]  # fmt: skip
         with Horizontal():
-            yield Grid[Series](columns, self._cell, lambda series: series.key, id="series")
+            yield SeriesGrid(columns, self._cell, lambda series: series.key, id="series")
             yield Plot(id="plot")
 
     @property
@@ -220,7 +226,7 @@ class MetricsPane(Pane):
         if key == "name":
             if series.run:
                 return [("★ ", "mark"), (series.run[11:] or series.run, "text"), (f" {series.name}", "soft")]
-            return series.name, "text" if color is not None else "soft"
+            return clip_left(series.name, width), "text" if color is not None else "soft"
         return units.number(self._value(series)), "text" if color is not None else "soft"
 
     def _value(self, series: Series) -> float | None:
@@ -244,9 +250,9 @@ class MetricsPane(Pane):
     @on(Grid.Chosen)
     def _enter(self, event: Any) -> None:
         event.stop()
-        self.action_choose()
+        self.action_switch()
 
-    def action_choose(self) -> None:
+    def action_switch(self) -> None:
         series = self.grid.row
         if series is None or self.shown is None:
             return
@@ -300,3 +306,9 @@ class MetricsPane(Pane):
                 curve = followed.curve(series.name, "step")
                 rows = "".join(f"{x:g},{y:.8g}\n" for x, y in zip(curve.x, curve.y, strict=True))
                 self.tool.copy(f"step,{series.name}\n{rows}", f"{len(curve.x):,} points of {safe_text(series.name)}")
+
+
+def clip_left(name: str, width: int) -> str:
+    """The end of a metric's name, which tells it from others, where the whole has no room."""
+    name = safe_text(name)
+    return name if len(name) <= width else "…" + name[-(width - 1) :]

@@ -179,7 +179,7 @@ class Plot(Widget, can_focus=False):
         cells = [" "] * width
         name = clip(safe_text(self.x_name), max(4, drawn.left - 1))
         used = 0
-        if len(name) < drawn.left:
+        if len(name) <= drawn.left - 1:
             cells[: len(name)] = name
             used = len(name) + 1
         for place, text in _placed(drawn.x_axis):
@@ -196,7 +196,8 @@ def draw(lines: Sequence[Line], width: int, height: int, *, log_y: bool, smooth:
     height = max(height, 1)
     smoothed = [Line(_smoothed(line.curve, smooth), line.color) for line in lines]
     y_axis = make_axis([y for line in smoothed for y in line.curve.y], log=log_y, ticks=max(2, height // 4))
-    left = max((len(text) for _, text in y_axis.ticks), default=0) + 2
+    left = max((len(text) for _, text in y_axis.ticks), default=0)
+    left = max(left, 4) + 2
     wide = max(width - left - 1, 4)
     parts = [(line, pieces(line.curve, y_axis)) for line in smoothed]
     xs = [x for _, found in parts for piece in found for x, _ in piece]
