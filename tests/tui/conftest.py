@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import until
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # runs_on_disk
+for folder in (Path(__file__).parent, Path(__file__).parents[1]):  # driving, runs_on_disk
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,8 @@ def drive() -> Callable[..., Any]:
     """``drive(root, play, size=(80, 24))`` runs the application and ``await play(app, pilot)`` in it."""
 
     def call(root: Path, play: Callable[..., Awaitable[None]], size: tuple[int, int] = (80, 24), **options: Any) -> Any:
+        from driving import until
+
         from gentool.tui.app import GentoolApp
 
         app = GentoolApp(root, **options)
