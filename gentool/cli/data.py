@@ -55,12 +55,13 @@ def ls(data_dir: FolderOption = "", plugin: PluginOption = None, as_json: JsonOp
             Column("licence", priority=3, shrink=True),
         ],
     )
+    from gentool.data.known import KNOWN
     from gentool.show.text import safe_text
 
     for row in rows:
         if row["where"]:
             say(f"{row['name']}: {safe_text(row['where'])}")
-    missing = [str(row["name"]) for row in rows if row["found"] == "no"]
+    missing = [str(row["name"]) for row in rows if row["found"] == "no" and KNOWN[str(row["name"])].fetched]
     if missing:
         say(f"`gentool data fetch NAME` downloads: {', '.join(missing)}.")
     return 0
@@ -107,7 +108,13 @@ def _place(spec: DatasetSpec, where: Where) -> Path | None:
     from gentool.data.known import KNOWN
 
     found = locate(KNOWN[spec.name], where) if spec.name in KNOWN else None
-    return next(iter(found.values())).parent if found else None
+    return folder_of(found) if found else None
+
+
+def folder_of(found: dict[str, Path]) -> Path:
+    """The folder in which the files of a set lie, by their names in it."""
+    name, path = next(iter(found.items()))
+    return path.parents[name.count("/")]
 
 
 @app.command("check")
@@ -256,5 +263,5 @@ def fetch(
         say(f"{spec.name} is here already.", quiet=quiet)
     else:
         found = download(KNOWN[spec.name], where)
-    print(safe_text(str(next(iter(found.values())).parent)))
+    print(safe_text(str(folder_of(found))))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from gentool.data.batch import Batch, DataInfo
 from gentool.data.box_transforms import Example, augmented, fitted_size, resized
 from gentool.data.config import BoxesConfig
 from gentool.data.order import Order
+from gentool.data.pictures import machine_memory
 from gentool.data.sets import check_split
 from gentool.errors import UsageError
 from gentool.randomness import derive_seed
@@ -104,7 +104,7 @@ class BoxPipeline:
         self._sets: dict[str, BoxSet] = {}
         self._kept: dict[str, dict[int, NDArray[np.uint8]]] = {}
         self._bytes = 0
-        self._most = _memory() // 4
+        self._most = machine_memory() // 4
         self._order: Order | None = None
         self._info: DataInfo | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -334,11 +334,3 @@ def _rounded(side: int) -> int:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(safe_text(name) for name in names[:5])
     return shown + (", …" if len(names) > 5 else "")
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 16 << 30

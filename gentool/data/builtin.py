@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from gentool.data.known import CIFAR10, ENG_FRA, FASHION_MNIST, MNIST, MULTI30K, OMNIGLOT, TINYSHAKESPEARE
+from gentool.data.known import (
+    BCCD,
+    CIFAR10,
+    COCO_MINI,
+    ENG_FRA,
+    FASHION_MNIST,
+    MNIST,
+    MULTI30K,
+    OMNIGLOT,
+    PLAYING_CARDS,
+    TINYSHAKESPEARE,
+)
 from gentool.hooks import hookimpl
 from gentool.specs import DatasetSpec
 
@@ -84,7 +95,7 @@ DATASETS = (
         licence="none needed (made by rule)",
         origin="embedded",
         kind="boxes",
-        size="10,000 + 500 + 500 of 128x128 colour, 6 classes",
+        size="10,000 + 500 + 500 of 128x128, 6 classes",
     ),
     DatasetSpec(
         name="scenes-one",
@@ -94,7 +105,7 @@ DATASETS = (
         licence="none needed (made by rule)",
         origin="embedded",
         kind="boxes",
-        size="10,000 + 500 + 500 of 128x128 colour, 6 classes",
+        size="10,000 + 500 + 500 of 128x128, 6 classes",
     ),
     DatasetSpec(
         name="scene-clips",
@@ -104,6 +115,47 @@ DATASETS = (
         licence="none needed (made by rule)",
         origin="embedded",
         size="8,000 + 1,000 + 1,000 of 8 frames of 28x28 grey",
+    ),
+    DatasetSpec(
+        name="bccd",
+        summary="Blood cells under the microscope, with boxes",
+        factory="gentool.data.coco:bccd",
+        fields=BOXES,
+        licence=BCCD.licence,
+        origin="named",
+        kind="boxes",
+        size="205 + 87 + 72 of 640x480 colour, 3 classes",
+    ),
+    DatasetSpec(
+        name="playing-cards",
+        summary="Photographs of playing cards, with boxes",
+        factory="gentool.data.coco:playing_cards",
+        fields=BOXES,
+        licence=PLAYING_CARDS.licence,
+        origin="named",
+        kind="boxes",
+        size="110 + 40 of about 378x504 colour, 6 classes",
+        aliases=("cards",),
+    ),
+    DatasetSpec(
+        name="coco-mini",
+        summary="A small part of COCO 2017, to try things out",
+        factory="gentool.data.coco:coco_mini",
+        fields=BOXES,
+        licence=COCO_MINI.licence,
+        origin="named",
+        kind="boxes",
+        size="80 + 79 of up to 640x640 colour, 80 classes",
+    ),
+    DatasetSpec(
+        name="coco",
+        summary="Your own pictures with boxes in COCO's format: coco:FOLDER or coco:FILE.json",
+        factory="gentool.data.coco:coco",
+        fields=BOXES,
+        licence="your own",
+        origin="own",
+        kind="boxes",
+        prefix=True,
     ),
     DatasetSpec(
         name="pydocs",

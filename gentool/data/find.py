@@ -115,13 +115,15 @@ def files_of(known: Known, where: Where) -> dict[str, Path]:
     found = locate(known, where)
     if found is not None:
         return found
-    if where.fetch and not offline():
+    if where.fetch and not offline() and known.fetched:
         return fetch(known, where)
     looked = ", ".join(f"'{safe_text(str(folder))}'" for folder in (*where.folders, where.cache))
     partly = _missing(known, where)
     why = f"it lacks {partly}" if partly else f"looked in {looked}"
     remedy = f"`gentool data fetch {known.name}` downloads it"
-    if offline():
+    if not known.fetched:
+        remedy = f"it is not downloaded; get it from {known.homepage}"
+    elif offline():
         remedy = "GENTOOL_OFFLINE forbids downloading it"
     raise UsageError(f"The data set '{known.name}' is not here ({why}); {remedy}, or name its folder with --data-dir.")
 
@@ -138,6 +140,11 @@ def _missing(known: Known, where: Where) -> str:
 
 def fetch(known: Known, where: Where) -> dict[str, Path]:
     """Download a set into the cache, after saying what, from where and under which licence; checksums are verified."""
+    if not known.fetched:
+        raise UsageError(
+            f"'{known.name}' has many small files and is not downloaded; get it from {known.homepage}, bring it into COCO's "
+            f"format ({known.layouts[-1][0].name} and its like, pictures in images/), and name its folder with --data-dir."
+        )
     if offline():
         raise UsageError(
             f"GENTOOL_OFFLINE forbids downloading '{known.name}'; unset it, or put the files there by hand."

@@ -9,21 +9,18 @@ import stat
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from gentool.data.find import Where
-from gentool.data.pictures import SUFFIXES, BadPicture, Header, read_header, read_picture
+from gentool.data.pictures import SUFFIXES, Header, in_threads, machine_memory, read_header, read_picture, tried
 from gentool.data.sets import ImageSet
 from gentool.errors import UsageError
-from gentool.show.text import safe_text
-
-T = TypeVar("T")
+from gentool.show.text import class_names, safe_text
 
 AS_IS = 64  # pictures of one size up to this side are taken as they are
 SIDE = 32  # others are resized to this, unless data.resize says otherwise
@@ -154,13 +151,14 @@ def _scan(root: Path, stamp: int, quiet: _Silent) -> Folder:
             f"The folder '{safe_text(str(root))}' has pictures in {len(groups):,} subfolders; over {MAX_CLASSES:,} classes are "
             "refused: put them into one folder to train without classes."
         )
-    classes = _class_names(sorted(groups - {""}, key=os.fsencode))
+    ordered = sorted(groups - {""}, key=os.fsencode)
+    classes = dict(zip(ordered, class_names(ordered)))
 
     entries: list[tuple[float, Entry]] = []
     few = len(files) < HELD_OUT
     for name, path in files:
         words = parts[name]
-        place = _hash(name)
+        place = name_hash(name)
         home = _SPLIT_FOLDERS[words[0].lower()] if split_folders else "train"
         if home == "train" and not few:
             home = "test" if place < 0.1 else "validation" if place < 0.2 else "train"
@@ -171,7 +169,7 @@ def _scan(root: Path, stamp: int, quiet: _Silent) -> Folder:
         quiet.say(f"Reading {len(entries):,} pictures in '{safe_text(str(root))}'.")
 
     kept, headers = [], []
-    for (_, entry), header in zip(entries, _each(lambda pair: _try(read_header, pair[1].path), entries)):
+    for (_, entry), header in zip(entries, in_threads(lambda pair: tried(read_header, pair[1].path), entries)):
         if isinstance(header, str):
             bad.append((entry.name, header))
         else:
@@ -224,21 +222,9 @@ def _walk(root: Path, others: Counter[str], bad: list[tuple[str, str]]) -> list[
     return files
 
 
-def _hash(name: str) -> float:
+def name_hash(name: str) -> float:
     """A file's place in [0, 1), from its name alone."""
     return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "big") / 2**64
-
-
-def _class_names(groups: list[str]) -> dict[str, str]:
-    """Class folder -> a name that is safe to show and unlike the others."""
-    names: dict[str, str] = {}
-    for group in groups:
-        plain = safe_text(group)[:100]
-        name, n = plain, 2
-        while name in names.values():
-            name, n = f"{plain} ({n})", n + 1
-        names[group] = name
-    return names
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------
@@ -304,7 +290,7 @@ def _decode(
     first = found.headers[0]
     height, width = (side, side) if side else (first.height, first.width)
     need = len(entries) * channels * height * width
-    room = _memory() // 2
+    room = machine_memory() // 2
     if need > room:
         raise UsageError(
             f"{len(entries):,} pictures of {width}x{height} need {need / 1e9:.1f} GB, more than half of this machine's "
@@ -313,7 +299,7 @@ def _decode(
     pictures = np.empty((len(entries), channels, height, width), dtype=np.uint8)
     bad: list[tuple[str, str]] = []
     kept = 0
-    for entry, made in zip(entries, _each(lambda e: _try(read_picture, e.path, channels, side), entries)):
+    for entry, made in zip(entries, in_threads(lambda e: tried(read_picture, e.path, channels, side), entries)):
         if not isinstance(made, str) and made.shape != pictures.shape[1:]:
             made = f"it decodes to {made.shape[2]}x{made.shape[1]}, not the {width}x{height} of its header"
         if isinstance(made, str):
@@ -322,28 +308,3 @@ def _decode(
         pictures[kept] = made
         kept += 1
     return pictures[:kept], bad
-
-
-def _memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 16 << 30
-
-
-def _try(read: Callable[..., T], *arguments: Any) -> T | str:
-    try:
-        return read(*arguments)
-    except BadPicture as error:
-        return str(error)
-
-
-def _each(work: Callable[[Any], T], items: list[Any]) -> Iterable[T]:
-    """The results in order; decoders release the interpreter's lock, so threads help on large folders."""
-    if len(items) < 64:
-        yield from map(work, items)
-        return
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        # In blocks: results are not piled up ahead of the one who takes them.
-        for start in range(0, len(items), 256):
-            yield from pool.map(work, items[start : start + 256])

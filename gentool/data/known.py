@@ -197,7 +197,64 @@ def _multi30k(name: str, *languages: str) -> Known:
 MULTI30K = _multi30k("multi30k", "de", "en")
 MULTI30K_FR = _multi30k("multi30k-fr", "fr", "en")
 
+
+def _pictures_with_boxes(name: str, picture: str, files: dict[str, str], licence: str, homepage: str) -> Known:
+    """A set of many small files, that are found but not fetched: annotations in COCO's format, pictures in images/."""
+    annotations = (File(f"annotations/instances_{part}.json", checksum=f"sha256:{sha}") for part, sha in files.items())
+    return Known(
+        name=name,
+        folders=(name,),
+        layouts=((*annotations, File(f"images/{picture}")),),
+        licence=licence,
+        homepage=homepage,
+    )
+
+
+BCCD = _pictures_with_boxes(
+    "bccd",
+    "BloodImage_00001.jpg",
+    {
+        "train": "853099bab2aa3420aa1560acf5dfedf4b1b05f9258a0ff2320b49a01062ce45b",
+        "val": "af3ea4869361b110e02e608296d2768a64fd1cb5c1b8f613288bd2e33adbadfe",
+        "test": "cad24706af7dbcad5fd76c605533a8b3a96cc445cfecce87cc0e1e109826ee77",
+    },
+    "MIT (Shenggan)",
+    "https://github.com/Shenggan/BCCD_Dataset",
+)
+PLAYING_CARDS = _pictures_with_boxes(
+    "playing-cards",
+    "IMG_2385.JPG",
+    {
+        "train": "d5251474bf91c6143df505fba693af3c7a1a20055c03e0623d208f0ef534d098",
+        "val": "93d8ed3dd3f31a1f94144346f45aafbf76ac251fc0c826e11a73c824a2b99fbb",
+    },
+    "Apache 2.0 (EdjeElectronics)",
+    "https://github.com/EdjeElectronics/TensorFlow-Object-Detection-API-Tutorial-Train-Multiple-Objects-Windows-10",
+)
+COCO_MINI = _pictures_with_boxes(
+    "coco-mini",
+    "000000397133.jpg",
+    {
+        "train": "d13d054f42f3a81b565458c9221957615791b7425f0a646a9b817196e85b199e",
+        "val": "f5b8fa9a29f9cf8c009802228578c355946e818cf900acb972c20259a40c2a18",
+    },
+    "each its own, some NC",
+    "https://github.com/Obmutescence/COCO-MINI",
+)
+
 KNOWN: dict[str, Known] = {
     known.name: known
-    for known in (MNIST, FASHION_MNIST, CIFAR10, OMNIGLOT, TINYSHAKESPEARE, ENG_FRA, MULTI30K, MULTI30K_FR)
+    for known in (
+        MNIST,
+        FASHION_MNIST,
+        CIFAR10,
+        OMNIGLOT,
+        TINYSHAKESPEARE,
+        ENG_FRA,
+        MULTI30K,
+        MULTI30K_FR,
+        BCCD,
+        PLAYING_CARDS,
+        COCO_MINI,
+    )
 }

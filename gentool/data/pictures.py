@@ -8,15 +8,19 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gentool.data.find import open_regular
 from gentool.show.text import safe_text
+
+T = TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -37,27 +41,32 @@ class BadPicture(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is known of a picture before it is decoded: sides in pixels as it is to be seen, and whether it has colour."""
+    """What is known of a picture before it is decoded: sides in pixels as it is to be seen, whether it has colour, and
+    whether EXIF turns it by a quarter to be seen so."""
 
     width: int
     height: int
     colour: bool
+    turned: bool = False
 
 
 def read_header(file: Path) -> Header:
     """The header of a picture file; `BadPicture` if it is none that can be used."""
     with _Opened(file) as image:
         width, height = image.size
-        if image.format in ("JPEG", "WEBP") and _orientation(image) in _TURNED:
+        turned = image.format in ("JPEG", "WEBP") and _orientation(image) in _TURNED
+        if turned:
             width, height = height, width
-        return Header(width, height, _has_colour(image))
+        return Header(width, height, _has_colour(image), turned)
 
 
-def read_picture(file: Path | IO[bytes], channels: int, side: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def read_picture(
+    file: Path | IO[bytes], channels: int, side: int, *, turn: bool = True
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """uint8 (channels, height, width), channels 1 or 3; with `side`, centre-cropped to a square and resized to it.
 
-    Turned as EXIF says; transparent pictures lie on white; 16-bit grey keeps its high byte. Resizing is bicubic and
-    antialiased.
+    Turned as EXIF says (unless not to `turn`); transparent pictures lie on white; 16-bit grey keeps its high byte.
+    Resizing is bicubic and antialiased.
     """
     with _Opened(file) as image:
         mode = "L" if channels == 1 else "RGB"
@@ -66,7 +75,7 @@ def read_picture(file: Path | IO[bytes], channels: int, side: int) -> np.ndarray
             scale = 2 * side / min(image.size)
             if scale < 1:
                 image.draft(mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-        turned = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+        turned = ImageOps.exif_transpose(image) if turn and _orientation(image) != 1 else image
         plain = _plain(turned, mode)
         if side:
             short = min(plain.size)
@@ -148,3 +157,33 @@ def _plain(image: Image.Image, mode: str) -> Image.Image:
         clear = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
     return image if image.mode == mode else image.convert(mode)
+
+
+# -- many of them ------------------------------------------------------------------------------------------------------
+
+
+def tried(read: Callable[..., T], *arguments: Any, **options: Any) -> T | str:
+    """What `read` gives, or why the picture cannot be used."""
+    try:
+        return read(*arguments, **options)
+    except BadPicture as error:
+        return str(error)
+
+
+def in_threads(work: Callable[[Any], T], items: list[Any]) -> Iterable[T]:
+    """The results in order; decoders release the interpreter's lock, so threads help on large folders."""
+    if len(items) < 64:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        # In blocks: results are not piled up ahead of the one who takes them.
+        for start in range(0, len(items), 256):
+            yield from pool.map(work, items[start : start + 256])
+
+
+def machine_memory() -> int:
+    """Bytes of this machine's memory."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 16 << 30

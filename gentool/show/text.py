@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -98,3 +99,15 @@ def speaks_unicode(stream: IO[str]) -> bool:
     """Whether block and box characters can be written to a stream."""
     encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").replace("_", "")
     return encoding.startswith("utf")
+
+
+def class_names(words: Sequence[str]) -> list[str]:
+    """Names that are safe to show, no longer than 100 characters, and each unlike the others."""
+    names: dict[str, None] = {}
+    for word in words:
+        plain = safe_text(word)[:100]
+        name, n = plain, 2
+        while name in names:
+            name, n = f"{plain} ({n})", n + 1
+        names[name] = None
+    return list(names)

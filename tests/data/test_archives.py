@@ -137,7 +137,9 @@ def test_damaged_tars(tmp_path: Path, where: MakeWhere, case: str) -> None:
 
 def test_a_tar_may_not_name_files_outside(tmp_path: Path, where: MakeWhere) -> None:
     """Nothing of an archive is written to disk by its name."""
-    tar_of(tmp_path / "cifar10" / "cifar10_jpeg.tar.xz", jpegs(10, 1) | {"../../evil.jpg": jpeg(1), "/evil.jpg": jpeg(1)})
+    tar_of(
+        tmp_path / "cifar10" / "cifar10_jpeg.tar.xz", jpegs(10, 1) | {"../../evil.jpg": jpeg(1), "/evil.jpg": jpeg(1)}
+    )
     assert len(archives.cifar10("", "train", where(folders=(tmp_path,)))) == 90
     assert not list(tmp_path.parent.rglob("evil.jpg"))
 

@@ -332,7 +332,7 @@ def test_too_much_for_memory_is_refused_before_decoding(
     tmp_path: Path, picture: Picture, where: MakeWhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture(tmp_path / "a.png")
-    monkeypatch.setattr(folders, "_memory", lambda: 1000)
+    monkeypatch.setattr(folders, "machine_memory", lambda: 1000)
     monkeypatch.setattr(folders, "read_picture", lambda *a: pytest.fail("decoded"))
     with pytest.raises(UsageError, match=r"use a smaller --set data\.resize"):
         folder(str(tmp_path), "train", where(resize=1024))
