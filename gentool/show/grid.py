@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from gentool.errors import UsageError
 from gentool.runs.files import replace_file
@@ -22,6 +25,7 @@ NARROWEST, WIDEST = 400, 1000  # of a grid in pixels, where its images allow it
 COMFORTABLE = 112  # pixels a side at which a small image is well seen
 LARGEST = 80_000_000  # pixels: more is refused as a decompression bomb by readers (Pillow's own limit is 89 million)
 PAGE, INK = 255, 40
+KEY = "gentool"  # of the text in a PNG that says how its grid is laid out
 CAPTION_LINES = 2
 
 
@@ -38,7 +42,7 @@ def make_grid(
     `columns`: None for near square. `scale`: a whole factor of nearest-neighbour enlargement; "auto" takes one that makes
     the picture 400 to 1000 pixels wide. `pad`: pixels between images and around them (None: a few). `captions`: a text
     under each image, wrapped to two lines and cut to its width; `title`: a text above all. Values that are not finite
-    are magenta. `UsageError` for shapes that are no pictures, and where the grid would be over 80 million pixels.
+    are magenta. A PNG of it says how it is laid out (`sheet_of`). `UsageError` for shapes that are no pictures, and where the grid would be over 80 million pixels.
     """
     pixels = to_bytes(images)
     n, height, width, channels = pixels.shape
@@ -70,6 +74,8 @@ def make_grid(
         top, left = _corner(i, columns, tile_w, tile_h + below, gap, above)
         page[top : top + tile_h, left : left + tile_w] = enlarge(pixels[i], factor)
     picture = Image.fromarray(page[:, :, 0] if channels == 1 else page)
+    place = Sheet(n, columns, height, width, factor, gap, below, above, [str(c) for c in captions or []][:n], title or "")
+    picture.info["pnginfo"] = place.to_png()  # which Pillow writes along
 
     pen = ImageDraw.Draw(picture)
     ink: Any = INK if channels == 1 else (INK, INK, INK)
@@ -81,6 +87,59 @@ def make_grid(
             at = left + (tile_w - text_width(line, face)) // 2
             pen.text((at, top + tile_h + 2 + number * line_h), line, fill=ink, font=face)
     return picture
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """How a grid is laid out, so that its images can be cut out of it again: kept in the PNG itself.
+
+    n images of (height, width), each pixel `scale` times enlarged, `columns` in a row, `gap` between; below each row are
+    `below` pixels of captions, above all `above` of a title.
+    """
+
+    n: int
+    columns: int
+    height: int
+    width: int
+    scale: int
+    gap: int
+    below: int
+    above: int
+    captions: Sequence[str] = ()
+    title: str = ""
+
+    def to_png(self) -> PngInfo:
+        made = PngInfo()
+        made.add_text(KEY, json.dumps(asdict(self)))
+        return made
+
+    def cut(self, page: Pixels) -> Pixels:
+        """The images, uint8 (n, height, width, C), of a page (H, W, C) of that layout."""
+        tile_w, tile_h = self.width * self.scale, self.height * self.scale
+        parts = []
+        for i in range(self.n):
+            top, left = _corner(i, self.columns, tile_w, tile_h + self.below, self.gap, self.above)
+            parts.append(page[top : top + tile_h : self.scale, left : left + tile_w : self.scale])
+        return np.stack(parts)
+
+
+def sheet_of(image: Image.Image) -> Sheet | None:
+    """The layout that a grid's PNG says it has; None where it says nothing, or what cannot be."""
+    try:
+        found = Sheet(**json.loads(image.info.get(KEY, "")))
+        whole = (found.n, found.columns, found.height, found.width, found.scale, found.gap, found.below, found.above)
+        if any(type(value) is not int or value < 0 for value in whole) or min(whole[:5]) < 1:
+            return None
+        last_row = (found.n - 1) // found.columns
+        across = min(found.columns, found.n)
+        right = found.gap + across * (found.width * found.scale + found.gap)
+        cell = found.height * found.scale + found.below + found.gap
+        if right > image.width or found.above + found.gap + (last_row + 1) * cell > image.height:
+            return None
+        captions = [str(c) for c in found.captions] if isinstance(found.captions, list) else []
+        return replace(found, captions=captions[: found.n], title=str(found.title))
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def enlarge(image: Pixels, factor: int) -> Pixels:
@@ -121,4 +180,4 @@ def _positive(value: int, what: str) -> int:
     return value
 
 
-__all__ = ["enlarge", "fit_text", "make_grid", "save_png"]
+__all__ = ["Sheet", "enlarge", "fit_text", "make_grid", "save_png", "sheet_of"]

@@ -103,12 +103,21 @@ class Layout:
 
 
 def fit_columns(
-    n: int, height: int, width: int, *, columns: int | None = None, max_width: int = WIDTH - 1, max_lines: int = LINES
+    n: int,
+    height: int,
+    width: int,
+    *,
+    columns: int | None = None,
+    max_width: int = WIDTH - 1,
+    max_lines: int = LINES,
+    below: int = 0,
+    largest: int = LARGE,
 ) -> Layout:
     """The layout in which n images of (height, width) are largest within `max_width` cells and `max_lines` lines.
 
     Small images grow by whole factors, large ones shrink; where even the smallest legible size is too large for all,
     fewer are shown. `columns` fixes the columns (of a view whose rows mean something): its rows are cut if need be.
+    below: lines left free under each image; largest: pixels a side up to which small images grow.
     """
     n, max_width = max(n, 1), max(max_width, 1)
     readable = min(LEGIBLE, width)
@@ -117,20 +126,20 @@ def fit_columns(
         gap = _GAP if (max_width + _GAP) // across >= 8 else 0
         room = max(1, (max_width + gap) // across - gap)
         rows = -(-n // across)
-        tall = (2 * max_lines + 2 * gap) // rows - 2 * gap
-        side = _size(height, width, room, tall - tall % 2)
+        tall = max((2 * max_lines + 2 * gap) // rows - 2 * (gap + below), 1)
+        side = _size(height, width, room, tall - tall % 2, largest)
         shown = n
         if side[1] < readable:  # not all fit: as many rows as there is room for
-            side = _size(height, width, room, min(-(-height * readable // width), 2 * max_lines))
+            side = _size(height, width, room, min(-(-height * readable // width), 2 * max_lines), largest)
             lines = _even(side[0]) // 2
-            shown = min(n, max(1, (max_lines + gap) // (lines + gap)) * across)
+            shown = min(n, max(1, (max_lines + gap) // (lines + gap + below)) * across)
         found.append(((side[1] >= readable, shown, side[0] * side[1], -rows), Layout(across, shown, *side)))
     return max(found, key=lambda one: one[0])[1]
 
 
-def _size(height: int, width: int, room: int, tall: int) -> tuple[int, int]:
+def _size(height: int, width: int, room: int, tall: int, largest: int) -> tuple[int, int]:
     """The largest (height, width) in that room: a whole multiple of small images, a fraction of large ones."""
-    factor = min(room // width, tall // height, max(1, LARGE // max(height, width)))
+    factor = min(room // width, tall // height, max(1, largest // max(height, width)))
     if factor >= 1:
         return height * factor, width * factor
     shrink = min(room / width, tall / height)
