@@ -87,6 +87,14 @@ def read_picture(
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def read_page(file: IO[bytes]) -> tuple[np.ndarray[Any, np.dtype[np.uint8]], dict[str, str]]:
+    """(uint8 (height, width, 1 or 3), the texts that lie in the file) of a picture as it is; `BadPicture` if it is none."""
+    with _Opened(file) as image:
+        texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
+        pixels = np.asarray(_plain(image, "RGB" if _has_colour(image) else "L"), dtype=np.uint8)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels, texts
+
+
 class _Opened:
     """``with _Opened(file) as image``: a lazily opened picture, every failure inside turned into `BadPicture`."""
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -42,7 +42,8 @@ def make_grid(
     `columns`: None for near square. `scale`: a whole factor of nearest-neighbour enlargement; "auto" takes one that makes
     the picture 400 to 1000 pixels wide. `pad`: pixels between images and around them (None: a few). `captions`: a text
     under each image, wrapped to two lines and cut to its width; `title`: a text above all. Values that are not finite
-    are magenta. A PNG of it says how it is laid out (`sheet_of`). `UsageError` for shapes that are no pictures, and where the grid would be over 80 million pixels.
+    are magenta. A PNG of it says how it is laid out (`read_sheet`). `UsageError` for shapes that are no pictures, and
+    where the grid would be over 80 million pixels.
     """
     pixels = to_bytes(images)
     n, height, width, channels = pixels.shape
@@ -74,8 +75,10 @@ def make_grid(
         top, left = _corner(i, columns, tile_w, tile_h + below, gap, above)
         page[top : top + tile_h, left : left + tile_w] = enlarge(pixels[i], factor)
     picture = Image.fromarray(page[:, :, 0] if channels == 1 else page)
-    place = Sheet(n, columns, height, width, factor, gap, below, above, [str(c) for c in captions or []][:n], title or "")
-    picture.info["pnginfo"] = place.to_png()  # which Pillow writes along
+    place = Sheet(
+        n, columns, height, width, factor, gap, below, above, [str(c) for c in captions or []][:n], title or ""
+    )
+    picture.info[KEY] = place.to_text()
 
     pen = ImageDraw.Draw(picture)
     ink: Any = INK if channels == 1 else (INK, INK, INK)
@@ -108,10 +111,8 @@ class Sheet:
     captions: Sequence[str] = ()
     title: str = ""
 
-    def to_png(self) -> PngInfo:
-        made = PngInfo()
-        made.add_text(KEY, json.dumps(asdict(self)))
-        return made
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
 
     def cut(self, page: Pixels) -> Pixels:
         """The images, uint8 (n, height, width, C), of a page (H, W, C) of that layout."""
@@ -123,10 +124,11 @@ class Sheet:
         return np.stack(parts)
 
 
-def sheet_of(image: Image.Image) -> Sheet | None:
-    """The layout that a grid's PNG says it has; None where it says nothing, or what cannot be."""
+def read_sheet(text: str, height: int, width: int) -> Sheet | None:
+    """The layout that the text in the PNG of a grid of (height, width) says it has; None where it says nothing, or what
+    cannot be."""
     try:
-        found = Sheet(**json.loads(image.info.get(KEY, "")))
+        found = Sheet(**json.loads(text))
         whole = (found.n, found.columns, found.height, found.width, found.scale, found.gap, found.below, found.above)
         if any(type(value) is not int or value < 0 for value in whole) or min(whole[:5]) < 1:
             return None
@@ -134,7 +136,7 @@ def sheet_of(image: Image.Image) -> Sheet | None:
         across = min(found.columns, found.n)
         right = found.gap + across * (found.width * found.scale + found.gap)
         cell = found.height * found.scale + found.below + found.gap
-        if right > image.width or found.above + found.gap + (last_row + 1) * cell > image.height:
+        if right > width or found.above + found.gap + (last_row + 1) * cell > height:
             return None
         captions = [str(c) for c in found.captions] if isinstance(found.captions, list) else []
         return replace(found, captions=captions[: found.n], title=str(found.title))
@@ -147,11 +149,19 @@ def enlarge(image: Pixels, factor: int) -> Pixels:
     return image if factor == 1 else image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
+def write_png(image: Image.Image, target: Path | IO[bytes]) -> None:
+    """A PNG, with the layout of a grid in it."""
+    texts = PngInfo()
+    if KEY in image.info:
+        texts.add_text(KEY, image.info[KEY])
+    image.save(target, "PNG", optimize=False, pnginfo=texts)
+
+
 def save_png(image: Image.Image, path: Path | str) -> Path:
     """Write a PNG whole: beside, flushed, renamed. `GentoolError` in one sentence where the disk refuses."""
     path = Path(path)
     data = io.BytesIO()
-    image.save(data, "PNG", optimize=False)
+    write_png(image, data)
     replace_file(path, data.getvalue())
     return path
 
@@ -180,4 +190,4 @@ def _positive(value: int, what: str) -> int:
     return value
 
 
-__all__ = ["Sheet", "enlarge", "fit_text", "make_grid", "save_png", "sheet_of"]
+__all__ = ["Sheet", "enlarge", "fit_text", "make_grid", "read_sheet", "save_png", "write_png"]

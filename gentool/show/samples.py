@@ -53,15 +53,16 @@ def _write(path: Path, beside: Path, chunks: Iterator[Samples], n: int, most: in
     shown = _keep(chunks, most)
     if shown is None or shown.images is None:
         raise UsageError(f"{path.name}: this model draws no pictures; name a .txt or .json file.")
+    from gentool.show.grid import make_grid, write_png
+
     if shown.detections is not None:
         from gentool.show.boxes import grid_with_boxes
 
-        grid_with_boxes(shown).save(beside, "PNG")
+        write_png(grid_with_boxes(shown), beside)
         return shown
-    from gentool.show.grid import make_grid
 
     grid = make_grid(shown.images, columns=shown.columns, captions=shown.captions, title=shown.title or None)
-    grid.save(beside, "PNG")
+    write_png(grid, beside)
     return shown
 
 

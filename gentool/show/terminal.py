@@ -112,12 +112,13 @@ def fit_columns(
     max_lines: int = LINES,
     below: int = 0,
     largest: int = LARGE,
+    smooth: bool = False,
 ) -> Layout:
     """The layout in which n images of (height, width) are largest within `max_width` cells and `max_lines` lines.
 
     Small images grow by whole factors, large ones shrink; where even the smallest legible size is too large for all,
     fewer are shown. `columns` fixes the columns (of a view whose rows mean something): its rows are cut if need be.
-    below: lines left free under each image; largest: pixels a side up to which small images grow.
+    below: lines left free under each image; largest: pixels a side up to which small images grow; smooth: by any factor.
     """
     n, max_width = max(n, 1), max(max_width, 1)
     readable = min(LEGIBLE, width)
@@ -127,18 +128,21 @@ def fit_columns(
         room = max(1, (max_width + gap) // across - gap)
         rows = -(-n // across)
         tall = max((2 * max_lines + 2 * gap) // rows - 2 * (gap + below), 1)
-        side = _size(height, width, room, tall - tall % 2, largest)
+        side = _size(height, width, room, tall - tall % 2, largest, smooth)
         shown = n
         if side[1] < readable:  # not all fit: as many rows as there is room for
-            side = _size(height, width, room, min(-(-height * readable // width), 2 * max_lines), largest)
+            side = _size(height, width, room, min(-(-height * readable // width), 2 * max_lines), largest, smooth)
             lines = _even(side[0]) // 2
             shown = min(n, max(1, (max_lines + gap) // (lines + gap + below)) * across)
         found.append(((side[1] >= readable, shown, side[0] * side[1], -rows), Layout(across, shown, *side)))
     return max(found, key=lambda one: one[0])[1]
 
 
-def _size(height: int, width: int, room: int, tall: int, largest: int) -> tuple[int, int]:
-    """The largest (height, width) in that room: a whole multiple of small images, a fraction of large ones."""
+def _size(height: int, width: int, room: int, tall: int, largest: int, smooth: bool) -> tuple[int, int]:
+    """The largest (height, width) in that room: a whole multiple of small images (unless smooth), a fraction of large ones."""
+    if smooth:
+        share = min(room / width, tall / height, max(1, largest / max(height, width)))
+        return max(1, int(height * share)), max(1, int(width * share))
     factor = min(room // width, tall // height, max(1, largest // max(height, width)))
     if factor >= 1:
         return height * factor, width * factor

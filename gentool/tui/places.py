@@ -31,6 +31,7 @@ TABS = (
 PANES = (
     Place("overview", "Overview", "gentool.tui.screens.overview:OverviewPane", "What it is and what can be done next"),
     Place("metrics", "Metrics", "gentool.tui.screens.metrics:MetricsPane", "Its curves"),
+    Place("samples", "Samples", "gentool.tui.screens.samples:SamplesPane", "What it drew, step by step"),
     Place("log", "Log", "gentool.tui.screens.log:LogPane", "What it said"),
 )
 

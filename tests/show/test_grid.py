@@ -1,5 +1,7 @@
 """Grids against a layout by hand, and files that are whole or absent."""
 
+import io
+import json
 import os
 import resource
 
@@ -11,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from gentool.data.pictures import read_page
 from gentool.errors import GentoolError, UsageError
-from gentool.show.grid import make_grid, save_png
+from gentool.show.grid import make_grid, read_sheet, save_png, write_png
 from gentool.show.pixels import MAGENTA, drawable, font, near_square, shrink, text_width, to_bytes, wrap_text
 
 
@@ -21,14 +24,18 @@ def by_hand(images: np.ndarray, columns: int, scale: int, gap: int) -> np.ndarra
     n, channels, height, width = images.shape
     columns = min(columns, n)
     rows = -(-n // columns)
-    page = np.full((rows * (height * scale + gap) + gap, columns * (width * scale + gap) + gap, channels), 255, np.uint8)
+    page = np.full(
+        (rows * (height * scale + gap) + gap, columns * (width * scale + gap) + gap, channels), 255, np.uint8
+    )
     for i in range(n):
         for c in range(channels):
             for y in range(height * scale):
                 for x in range(width * scale):
                     value = min(1.0, max(-1.0, float(images[i, c, y // scale, x // scale])))
                     page[
-                        gap + i // columns * (height * scale + gap) + y, gap + i % columns * (width * scale + gap) + x, c
+                        gap + i // columns * (height * scale + gap) + y,
+                        gap + i % columns * (width * scale + gap) + x,
+                        c,
                     ] = round((value + 1) / 2 * 255)
     return page
 
@@ -77,7 +84,9 @@ def test_what_is_not_finite_is_magenta(bad):
     assert tuple(np.asarray(make_grid(colour, scale=1, pad=0))[0, 0]) == MAGENTA
 
 
-@pytest.mark.parametrize(("n", "side"), [(1, 8), (1, 28), (4, 8), (16, 28), (64, 28), (100, 28), (64, 8), (16, 32), (9, 64)])
+@pytest.mark.parametrize(
+    ("n", "side"), [(1, 8), (1, 28), (4, 8), (16, 28), (64, 28), (100, 28), (64, 8), (16, 32), (9, 64)]
+)
 def test_small_images_are_enlarged_to_be_seen(n, side):
     grid = make_grid(torch.zeros(n, 1, side, side))
     assert 400 <= grid.width <= 1000
@@ -184,3 +193,34 @@ def test_a_full_disk_leaves_nothing(tmp_path):
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@given(
+    st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.none() | st.integers(1, 7),
+    st.booleans(), st.text(max_size=30),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_a_grid_is_cut_into_its_images_again(n, height, width, channels, columns, captioned, title):
+    images = np.random.default_rng(n * height).integers(0, 255, (n, channels, height, width), dtype=np.uint8)
+    captions = [f"{i} é" for i in range(n)] if captioned else None
+    data = io.BytesIO()
+    write_png(make_grid(images, columns=columns, captions=captions, title=title), data)
+    page, texts = read_page(io.BytesIO(data.getvalue()))
+    sheet = read_sheet(texts["gentool"], *page.shape[:2])
+    assert sheet is not None
+    found = sheet.cut(page)
+    assert np.array_equal(found, np.broadcast_to(images.transpose(0, 2, 3, 1), found.shape))
+    assert (list(sheet.captions), sheet.title) == (captions or [], title)
+
+
+@pytest.mark.parametrize("change", [
+    {"n": 0}, {"n": 9}, {"n": 10**9}, {"columns": 0}, {"columns": -3}, {"scale": 1000}, {"height": 2.0}, {"gap": -1},
+    {"width": True}, {"more": 1}, {"above": "x"}, {"below": None},
+])  # fmt: skip
+def test_a_layout_that_cannot_be_is_none(change):
+    grid = make_grid(np.zeros((4, 1, 8, 8), np.uint8))
+    told = json.loads(grid.info["gentool"])
+    assert read_sheet(json.dumps(told), grid.height, grid.width) is not None
+    assert read_sheet(json.dumps(told | change), grid.height, grid.width) is None
+    for text in ("", "{", "[]", "3", "null", "[" * 5000):
+        assert read_sheet(text, grid.height, grid.width) is None

@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import imp_family as imp
 import numpy as np
 import pytest
 
 from gentool.tui.worker.client import Worker, WorkerError
-from tests.tui import imp_family as imp
 
 T = TypeVar("T")
 PLUGIN = Path(imp.__file__)

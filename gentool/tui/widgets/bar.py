@@ -16,7 +16,8 @@ from gentool.show.text import cell_width, clip, safe_text
 
 @dataclass(frozen=True)
 class Part:
-    """A word of a bar: its style (a component class of the bar, without "bar--") and what a click does."""
+    """A word of a bar: its style (a component class of the bar, without "bar--") and what a click does: an action of the
+    widget around the bar that has it, or one with a namespace (``app.help``)."""
 
     text: str
     style: str = "text"
@@ -94,5 +95,7 @@ class Bar(Widget):
         for start, end, action in self._spots:
             if start <= at.x < end:
                 event.stop()
-                await self.run_action(action)
+                name = action.partition("(")[0]
+                owner = next((one for one in self.ancestors if hasattr(one, f"action_{name}")), self)
+                await self.app.run_action(action, owner)
                 return

@@ -24,7 +24,6 @@ from gentool.show.text import cell_width, clip, safe_text
 from gentool.tui.page import binding
 from gentool.tui.widgets.cells import Label, Page, scaled
 
-HUGE = 100_000
 NARROW = 7  # cells a tile has at least where there is room for gaps, frames and words between
 
 
@@ -41,22 +40,25 @@ class Box:
 @dataclass(frozen=True)
 class Album:
     """What a `Pictures` shows. pixels: uint8 (n, H, W, 1 or 3); `columns` fixes the columns of a view; `captions` stand
-    under the pictures; `boxes` are drawn on them, one list a picture; `sizes` where a picture is the top left of a canvas."""
+    under the pictures; `boxes` are drawn on them, one list a picture; `sizes` where a picture is the top left of a canvas.
+    pairs: the second half of the pictures belongs under the first, one to one."""
 
     pixels: Pixels
     columns: int | None = None
     captions: Sequence[str] = ()
     boxes: Sequence[Sequence[Box]] = ()
     sizes: Sequence[tuple[int, int]] = ()
+    pairs: bool = False
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def image(self, i: int) -> Pixels:
+        image: Pixels = self.pixels[i]
         if i < len(self.sizes):
             height, width = self.sizes[i]
-            return self.pixels[i][:height, :width]
-        return self.pixels[i]
+            image = image[:height, :width]
+        return image
 
     def caption(self, i: int) -> str:
         return self.captions[i] if i < len(self.captions) else ""
@@ -106,6 +108,7 @@ class Pictures(Widget, can_focus=True):
         self.marks: dict[int, str] = {}  # pictures that are marked, by a letter
         self._page: Page | None = None
         self._layout = Layout(1, 1, 1, 1)
+        self._order: list[int | None] = []  # the picture at each place, row after row
         self._first = 0  # the first row that is seen, where not all fit
         self._strips: dict[int, Strip] = {}
 
@@ -195,14 +198,19 @@ class Pictures(Widget, can_focus=True):
         lines, width = page.shape[0] // 2, page.shape[1]
         n, height, wide = len(album), album.pixels.shape[1], album.pixels.shape[2]
         below = 1 if album.captions and width >= 20 else 0
-        layout = self._layout = fit_columns(
-            n, height, wide, columns=album.columns, max_width=max(width - 2, 1), max_lines=max(lines - 2, 1), below=below
-        )
-        self._show_row(self.chosen // layout.columns, n)
+        room = {"max_width": max(width - 2, 1), "max_lines": max(lines - 2, 1), "below": below, "smooth": True}
+        layout = fit_columns(n, height, wide, columns=album.columns, **room)
+        if album.pairs:
+            across = {-(-(n // 2) // blocks): blocks for blocks in range(n // 2, 0, -1)}
+            found = [fit_columns(2 * k * blocks, height, wide, columns=k, **room) for k, blocks in across.items()]
+            layout = max(found, key=lambda one: (min(one.shown, n), one.width, one.columns))
+        self._layout = layout
+        self._order = _paired(n, layout.columns) if album.pairs else list(range(n))
+        self._show_row(self._place(self.chosen) // layout.columns)
         for place in range(layout.shown):
-            i = self._first * layout.columns + place
-            if i >= n:
-                break
+            i = self._at_place(place)
+            if i is None:
+                continue
             x, y = self._corner(place)
             if x + layout.width > width or y + layout.height > page.shape[0]:
                 continue
@@ -264,10 +272,19 @@ class Pictures(Widget, can_focus=True):
         tall = layout.height + layout.height % 2
         return 1 + column * (layout.width + gap), 2 + row * (tall + 2 * (gap + below))
 
-    def _show_row(self, row: int, n: int) -> None:
+    def _at_place(self, place: int) -> int | None:
+        """The picture at a place of the panel."""
+        place += self._first * self._layout.columns
+        return self._order[place] if place < len(self._order) else None
+
+    def _place(self, i: int) -> int:
+        """Where in the order of the rows a picture stands."""
+        return self._order.index(i) if i in self._order else 0
+
+    def _show_row(self, row: int) -> None:
         """Scroll so that a row is seen."""
         seen = max(1, self._layout.shown // self._layout.columns)
-        last = max(0, -(-n // self._layout.columns) - seen)
+        last = max(0, -(-len(self._order) // self._layout.columns) - seen)
         self._first = min(max(min(self._first, row), row - seen + 1), last)
 
     def _edge(self, i: int) -> Color | None:
@@ -328,9 +345,10 @@ class Pictures(Widget, can_focus=True):
         if self.album is None:
             return
         by = right + down * (1 if self.zoomed else self._layout.columns)
-        target = self.chosen + by
-        if 0 <= target < len(self.album):
-            self.chosen = target
+        order = list(range(len(self.album))) if self.zoomed else self._order
+        target = (self.chosen if self.zoomed else self._place(self.chosen)) + by
+        if 0 <= target < len(order) and (found := order[target]) is not None:
+            self.chosen = found
 
     def action_edge(self, which: int) -> None:
         if self.album is not None:
@@ -358,8 +376,7 @@ class Pictures(Widget, can_focus=True):
         for place in range(layout.shown):
             left, top = self._corner(place)
             if left <= x < left + layout.width and top <= 2 * y + 1 and 2 * y < top + layout.height:
-                i = self._first * layout.columns + place
-                return i if i < len(self.album) else None
+                return self._at_place(place)
         return None
 
     def on_click(self, event: Click) -> None:
@@ -380,6 +397,17 @@ class Pictures(Widget, can_focus=True):
     def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
         event.stop()
         self.action_step(0, -1)
+
+
+def _paired(n: int, columns: int) -> list[int | None]:
+    """The order in which rows of the first half and of the second half take turns."""
+    half = n // 2
+    order: list[int | None] = []
+    for start in range(0, half, columns):
+        row = [start + x if start + x < half else None for x in range(columns)]
+        order += row
+        order += [None if i is None else half + i for i in row]
+    return order
 
 
 def replace_ground(style: Style) -> Style:
@@ -406,5 +434,3 @@ def _frame(page: Pixels, x: int, y: int, width: int, height: int, colour: Color)
     for row in (top, bottom):
         if 0 <= row < page.shape[0]:
             page[row, columns] = value
-
-

@@ -1,0 +1,280 @@
+"""What a run drew while it trained: pictures and texts by step, newest first to come, any of them to be looked at closely."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from gentool.runs.gallery import Look, Shot, look, shots
+from gentool.runs.reader import RunView
+from gentool.show.text import safe_text
+from gentool.tui.page import Pane, binding
+from gentool.tui.widgets.bar import Bar, Part
+from gentool.tui.widgets.pictures import Album, Pictures
+from gentool.tui.widgets.slider import Slider
+
+KEPT = 24  # files whose pictures stay in memory
+FRAME = 0.25  # seconds a step is shown when training is played
+
+
+class SamplesPane(Pane):
+    """A grid of pictures (or a text) with a slider over the steps."""
+
+    DEFAULT_CSS = """
+    SamplesPane { layout: vertical; padding: 0 1; }
+    SamplesPane #look { height: 1fr; }
+    SamplesPane #words { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    SamplesPane #words Static { width: 1fr; height: auto; }
+    SamplesPane #when { margin: 0 1; }
+    SamplesPane Bar { padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding("comma", "go(-1)", "Step before", key_display=","),
+        binding("full_stop", "go(1)", "Next step", key_display=".", show=True),
+        binding("less_than_sign", "edge(-1)", "First step", key_display="<"),
+        binding("greater_than_sign", "edge(1)", "Last step", key_display=">"),
+        binding("space", "play", "Play the training", show=True),
+        binding("f", "follow", "Follow what is new", show=True),
+        binding("v", "kind(1)", "Other pictures", show=True),
+        binding("V", "kind(-1)", "Other pictures, backwards"),
+    ]
+
+    def __init__(self, run: RunView) -> None:
+        super().__init__(run)
+        self.gallery: dict[str, list[Shot]] = {}
+        self.kind = ""
+        self.at = -1  # which of the kind's shots is shown
+        self.following = True
+        self.playing = False
+        self.seen: Look | None = None
+        self._shown: Shot | None = None
+        self._looks: OrderedDict[Shot, Look] = OrderedDict()
+
+    def compose(self) -> ComposeResult:
+        yield Bar(id="about")
+        yield Pictures(id="look")
+        with VerticalScroll(id="words", can_focus=True):
+            yield Static("", markup=False)
+        yield Slider(0, 1, 0, id="when", label="step", value_width=11, words=self._when_words)
+
+    def on_mount(self) -> None:
+        self.query_one("#words").display = False
+        self._timer = self.set_interval(FRAME, self._play_on, pause=True)
+        super().on_mount()
+
+    def show_run(self) -> None:
+        self.tick()
+
+    def focus_first(self) -> None:
+        self.query_one("#words" if self.query_one("#words").display else "#look").focus()
+
+    # -- what there is ----------------------------------------------------------------------------------------------
+
+    @property
+    def own(self) -> list[Shot]:
+        """The shots of the kind that is shown."""
+        return self.gallery.get(self.kind, [])
+
+    def tick(self) -> None:
+        """Look at the folder again; show what is new, if that is followed."""
+        self.gallery = shots(self.run_view.path)
+        if self.kind not in self.gallery:
+            self.kind = next(iter(self.gallery), "")
+            self.at = -1
+        if self.following or self._shown is None or self._shown.kind != self.kind:
+            self.at = len(self.own) - 1
+        else:
+            same = [i for i, shot in enumerate(self.own) if shot.path == self._shown.path]
+            self.at = same[0] if same else min(self.at, len(self.own) - 1)
+        self._show()
+
+    def _show(self) -> None:
+        """Show the chosen shot, read in a thread if it is not known."""
+        slider = self.query_one("#when", Slider)
+        slider.display = len(self.own) > 1
+        slider.span(0, max(len(self.own) - 1, 1), range(len(self.own)))
+        slider.label = "step" if self.kind != "drawn" else "file"
+        slider.set(max(self.at, 0))
+        slider.refresh()
+        if not self.own:
+            self._shown = None
+            self._show_nothing()
+            return
+        shot = self.own[self.at]
+        if shot == self._shown and self.seen is not None:
+            self._draw_about()
+            return
+        self._shown = shot
+        if (known := self._looks.get(shot)) is not None:
+            self._show_look(shot, known)
+        else:
+            self._read(shot)
+
+    @work(thread=True, exclusive=True, group="look")
+    def _read(self, shot: Shot) -> None:
+        found = look(shot.path)
+        if self.is_attached:
+            self.app.call_from_thread(self._have, shot, found)
+
+    def _have(self, shot: Shot, found: Look) -> None:
+        self._looks[shot] = found
+        while len(self._looks) > KEPT:
+            self._looks.popitem(last=False)
+        if self._shown == shot and self.is_attached:
+            self._show_look(shot, found)
+
+    # -- showing it -------------------------------------------------------------------------------------------------
+
+    def _show_nothing(self) -> None:
+        self.seen = None
+        self._to_words(False)
+        pictures = self.query_one("#look", Pictures)
+        if self.run_view.live:
+            pictures.say("Nothing was drawn yet.\nThe first samples come with the first preview (preview.every).")
+        else:
+            pictures.say(f"This run drew nothing.\nDraw now: gentool sample {safe_text(self.run_view.name)}")
+        pictures.show(None)
+        self._draw_about()
+
+    def _show_look(self, shot: Shot, found: Look) -> None:
+        before, self.seen = self.seen, found
+        pictures = self.query_one("#look", Pictures)
+        if found.text is not None:
+            self.query_one("#words Static", Static).update(safe_text(found.text, keep_newlines=True).expandtabs(4))
+            self._to_words(True)
+        else:
+            self._to_words(False)
+            pictures.say(found.problem)
+            same = before is not None and before.pixels is not None and found.pixels is not None
+            keep = same and before.pixels.shape == found.pixels.shape  # type: ignore[union-attr]
+            album = None
+            if found.pixels is not None:
+                album = _album(shot, found)
+            pictures.show(album, keep=keep)
+        self._draw_about()
+
+    def _to_words(self, words: bool) -> None:
+        pictures, scroll = self.query_one("#look", Pictures), self.query_one("#words", VerticalScroll)
+        if scroll.display != words:
+            had = pictures.has_focus or scroll.has_focus
+            scroll.display, pictures.display = words, not words
+            if had:
+                (scroll if words else pictures).focus()
+
+    def _draw_about(self) -> None:
+        """The line above: what is seen, and the kinds there are."""
+        left: list[Part] = []
+        shot, found = self._shown, self.seen
+        if shot is not None:
+            left.append(Part(f"step {shot.step:,}" if shot.step is not None else safe_text(shot.path.name), "strong"))
+            if found is not None and found.pixels is not None:
+                n, height, width, _ = found.pixels.shape
+                left.append(Part(f"{n} of {width}×{height}" if n > 1 else f"{width}×{height}", "soft"))
+                pictures = self.query_one("#look", Pictures)
+                if pictures.zoomed and n > 1:
+                    left.append(Part(f"picture {pictures.chosen + 1}", "text"))
+                caption = pictures.album.caption(pictures.chosen) if pictures.album is not None else ""
+                if caption and pictures.zoomed:
+                    left.append(Part(caption, "text"))
+                elif found.title:
+                    left.append(Part(found.title, "soft"))
+        if self.playing:
+            left.append(Part("▶ playing", "live", "play"))
+        elif self.following and self.run_view.live:
+            left.append(Part("● following", "live", "follow"))
+        left = [part for one in left for part in (one, Part("  "))]
+        right: list[Part] = []
+        for kind in self.gallery if len(self.gallery) > 1 else ():
+            here = kind == self.kind
+            right += [Part("  "), Part(safe_text(kind), "here" if here else "soft", f"show_kind({kind!r})")]
+        self.query_one("#about", Bar).show(left, right)
+
+    def _when_words(self, value: float) -> str:
+        i = round(value)
+        if not 0 <= i < len(self.own):
+            return ""
+        step = self.own[i].step
+        return f"{step:,}" if step is not None else f"{i + 1} of {len(self.own)}"
+
+    # -- going through the steps ------------------------------------------------------------------------------------
+
+    def on_slider_moved(self, event: Slider.Moved) -> None:
+        event.stop()
+        self._go(round(event.slider.value))
+
+    def on_pictures_chosen(self, event: Pictures.Chosen) -> None:
+        event.stop()
+        self._draw_about()
+
+    def _go(self, at: int, *, played: bool = False) -> None:
+        if not self.own:
+            return
+        if not played:
+            self._stop()
+        self.at = min(max(at, 0), len(self.own) - 1)
+        self.following = self.at == len(self.own) - 1 and self.kind != "drawn"
+        self._show()
+
+    def action_go(self, by: int) -> None:
+        self._go(self.at + by)
+
+    def action_edge(self, which: int) -> None:
+        self._go(0 if which < 0 else len(self.own) - 1)
+
+    def action_follow(self) -> None:
+        self._stop()
+        self.following = not self.following
+        self.tick()
+
+    def action_kind(self, by: int) -> None:
+        kinds = list(self.gallery)
+        if len(kinds) > 1:
+            self.action_show_kind(kinds[(kinds.index(self.kind) + by) % len(kinds)])
+
+    def action_show_kind(self, kind: str) -> None:
+        """Show another kind, at the step that is shown, if it has it."""
+        step = self._shown.step if self._shown is not None else None
+        self._stop()
+        self.kind = kind
+        same = [i for i, shot in enumerate(self.own) if shot.step == step and step is not None]
+        self.at = same[0] if same else len(self.own) - 1
+        self.following = self.at == len(self.own) - 1
+        self._show()
+
+    def action_play(self) -> None:
+        """Show the steps one after the other; from the start, where the last is shown."""
+        if self.playing:
+            self._stop()
+            self._draw_about()
+        elif len(self.own) > 1:
+            self.playing = True
+            if self.at >= len(self.own) - 1:
+                self._go(0, played=True)
+            self._timer.resume()
+
+    def _play_on(self) -> None:
+        if not self.playing or not self.is_attached:
+            return
+        if self.at >= len(self.own) - 1:
+            self._stop()
+            self._draw_about()
+        else:
+            self._go(self.at + 1, played=True)
+
+    def _stop(self) -> None:
+        self.playing = False
+        self._timer.pause()
+
+
+def _album(shot: Shot, found: Look) -> Album:
+    """The pictures of a file. Rows that mean something stay; previews are laid out anew to fill the panel."""
+    assert found.pixels is not None
+    pairs = shot.kind == "reconstructions" and len(found.pixels) == 2 * (found.columns or 0)
+    columns = None if shot.kind == "samples" or pairs else found.columns
+    return Album(found.pixels, columns=columns, captions=found.captions, pairs=pairs)

@@ -1,0 +1,208 @@
+"""What a run drew: every key of the pane, files that are no pictures, and what comes while it is seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from driving import text_of, until
+from runs_on_disk import make
+
+from gentool.runs.gallery import look, shots
+from gentool.show.grid import make_grid, save_png
+from gentool.tui.screens.samples import SamplesPane
+
+EVIL = "\x1b]0;owned\x07[bold]\u202e"
+
+
+def draw(run: Path, name: str, value: int, n: int = 6, **options) -> None:
+    """A grid of n pictures, the i-th of the grey value + i."""
+    pixels = np.broadcast_to((value + np.arange(n, dtype=np.uint8))[:, None, None, None], (n, 1, 6, 5))
+    save_png(make_grid(np.ascontiguousarray(pixels), **options), run / "samples" / name)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    run = make(tmp_path, "2026-11-01_vae_0001", [{"step": 1, "t": 1.0}], model="vae", created=1.0)
+    (run / "samples").mkdir(exist_ok=True)
+    for step in (100, 200, 300):
+        draw(run, f"{step:06d}.png", step // 10)
+    draw(run, "000300-samples.png", 31)
+    for step in (200, 300):
+        draw(run, f"{step:06d}-reconstructions.png", step // 2, 8, columns=4)
+    draw(run, "vae-traverse.png", 90, 4, captions=[EVIL, "b", "c", "d"], title=EVIL)
+    return tmp_path
+
+
+async def opened(app, pilot, name: str = "vae_0001") -> SamplesPane:
+    run = next(view for view in app.store.views() if name in view.name)
+    app.open_run(run, "samples")
+    await pilot.pause()
+    pane = app.screen.open_pane
+    await until(pilot, lambda: pane.is_mounted and (pane.seen is not None or not pane.own))
+    return pane
+
+
+def shade(pane: SamplesPane) -> int:
+    """The grey of the first picture that is shown."""
+    album = pane.query_one("#look").album
+    return int(album.pixels[0, 0, 0, 0])
+
+
+def test_files_by_kind_and_step_the_later_of_one_step(home):
+    found = shots(home / "2026-11-01_vae_0001")
+    assert {kind: [shot.step for shot in own] for kind, own in found.items()} == {
+        "samples": [100, 200, 300], "reconstructions": [200, 300], "drawn": [None]
+    }  # fmt: skip
+    assert found["samples"][-1].path.name == "000300.png"
+    seen = look(found["drawn"][0].path)
+    assert seen.pixels is not None
+    assert seen.pixels.shape == (4, 6, 5, 1)
+    assert seen.pixels[:, 0, 0, 0].tolist() == [90, 91, 92, 93]
+    assert seen.captions[0] == r"\x1b]0;owned\x07[bold]\u202e"
+    assert shots(home / "nowhere") == {}
+
+
+def test_going_through_the_steps(drive, home):
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        assert "step 300" in text_of(app)
+        for key, step, value in (("comma", 200, 20), ("comma", 100, 10), ("comma", 100, 10), ("full_stop", 200, 20),
+                                 ("greater_than_sign", 300, 30), ("less_than_sign", 100, 10)):  # fmt: skip
+            await pilot.press(key)
+            await until(pilot, lambda v=value: shade(pane) == v)
+            assert pane._shown.step == step
+            assert f"step {step}" in text_of(app)
+        pane.query_one("#when").focus()
+        await pilot.press("right", "right")
+        await until(pilot, lambda: shade(pane) == 30)
+
+    drive(home, play)
+
+
+def test_kinds_and_pairs(drive, home):
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        await pilot.press("comma", "v")
+        await until(pilot, lambda: shade(pane) == 100)
+        assert (pane.kind, pane._shown.step) == ("reconstructions", 200)
+        pictures = pane.query_one("#look")
+        order = [i for i in pictures._order if i is not None]
+        columns = pictures._layout.columns
+        assert order[:columns] == list(range(columns))
+        assert order[columns : 2 * columns] == list(range(4, 4 + columns))  # its pair stands under each
+        await pilot.press("down")
+        assert pictures.chosen == 4
+        await pilot.press("v")
+        await until(pilot, lambda: shade(pane) == 90)
+        assert "vae-traverse.png" in text_of(app)
+        await pilot.press("V", "V")
+        assert pane.kind == "samples"
+        line = pane.query_one("#about")
+        x = text_of(app).splitlines()[1].index("reconstructions")
+        await pilot.click(line, offset=(x - line.region.x, 0))
+        assert pane.kind == "reconstructions"
+
+    drive(home, play)
+
+
+def test_choosing_and_zooming(drive, home):
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        pictures = pane.query_one("#look")
+        assert app.focused is pictures
+        await pilot.press("l", "l", "h", "right")
+        assert pictures.chosen == 2
+        await pilot.press("enter")
+        assert pictures.zoomed
+        assert "picture 3" in text_of(app)
+        await pilot.press("right", "comma")
+        await until(pilot, lambda: shade(pane) == 20)
+        assert (pictures.chosen, pictures.zoomed) == (3, True)  # the same picture, a step before
+        await pilot.press("escape")
+        assert not pictures.zoomed
+        await pilot.press("G")
+        assert pictures.chosen == 5
+        await pilot.press("g")
+        assert pictures.chosen == 0
+        await pilot.click(pictures, offset=pictures_corner(pictures, 1))
+        assert pictures.chosen == 1
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+    drive(home, play)
+
+
+def pictures_corner(pictures, place: int) -> tuple[int, int]:
+    x, y = pictures._corner(place)
+    return x + 1, y // 2 + 1
+
+
+def test_following_and_playing(drive, home):
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        draw(pane.run_view.path, "000400.png", 40)
+        await until(pilot, lambda: shade(pane) == 40)
+        await pilot.press("comma")
+        assert not pane.following
+        draw(pane.run_view.path, "000500.png", 50)
+        await until(pilot, lambda: len(pane.own) == 5)
+        assert pane._shown.step == 300
+        await pilot.press("f")
+        await until(pilot, lambda: shade(pane) == 50)
+        await pilot.press("space")
+        assert pane.playing
+        await until(pilot, lambda: shade(pane) == 10)
+        await until(pilot, lambda: shade(pane) == 50)
+        await until(pilot, lambda: not pane.playing)
+
+    drive(home, play)
+
+
+def test_what_is_broken_is_said_and_harms_nothing(drive, home):
+    run = home / "2026-11-01_vae_0001" / "samples"
+    whole = (run / "000300.png").read_bytes()
+    (run / "000400.png").write_bytes(whole[: len(whole) // 2])
+    (run / "000500.png").write_bytes(b"")
+    (run / "000600.png").write_bytes(b"\x1b[2J not a picture")
+    (run / "000700.txt").write_bytes(b"to be \x1b]52;c;aGk=\x07 [bold]or \xff not\n")
+    os.mkfifo(run / "000800.png")
+    os.symlink("/dev/zero", run / "000900.png")
+
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        words = {}
+        await pilot.press("less_than_sign")
+        for _ in range(8):
+            await pilot.press("full_stop")
+            await until(pilot, lambda: pane.seen is not None and (pane._shown in pane._looks))
+            await pilot.pause()
+            words[pane._shown.step] = text_of(app)
+            assert "\x1b" not in words[pane._shown.step]
+        assert "000400.png cannot be shown" in words[400]
+        assert "empty" in words[500]
+        assert "not a PNG" in words[600]
+        assert r"to be \x1b]52;c;aGk=\x07 [bold]or � not" in words[700]
+        assert "000800.png" in words[800]
+        assert "000900.png" in words[900]
+
+    drive(home, play)
+
+
+def test_nothing_drawn_yet(drive, tmp_path):
+    make(tmp_path, "2026-11-02_gan_0002", [], model="gan", created=1.0)
+
+    async def play(app, pilot):
+        pane = await opened(app, pilot, "gan_0002")
+        assert "This run drew nothing." in text_of(app)
+        for key in ("comma", "full_stop", "space", "f", "v", "enter", "down", "less_than_sign"):
+            await pilot.press(key)
+        run = pane.run_view.path
+        (run / "samples").mkdir(exist_ok=True)
+        draw(run, "000001.png", 7)
+        await until(pilot, lambda: pane.query_one("#look").album is not None)
+        assert shade(pane) == 7
+
+    drive(tmp_path, play)
