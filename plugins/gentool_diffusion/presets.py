@@ -1,0 +1,46 @@
+"""Named settings. DEFAULTS: 8x8 digits in about a minute on two cores."""
+
+from __future__ import annotations
+
+DEFAULTS: dict[str, object] = {
+    "model.width": 32,
+    "model.predict": "v",
+    "loss.weight": "min-snr",
+    "train.steps": 1200,
+    "train.ema": 0.995,
+    "train.clip": 1.0,
+    "train.channels_last": "no",
+    "optim.model.lr": 2e-3,
+    "schedule.name": "cosine",
+    "schedule.warmup": 50,
+}
+
+# 28x28 in CPU minutes: 2x2 pixels are folded into channels, so the U-Net works on 14x14 and 7x7 places.
+_PICTURES: dict[str, object] = {
+    "model.width": 48,
+    "model.patch": 2,
+    "model.blocks": 1,
+    "model.conditional": True,
+    "train.batch_size": 48,
+    "train.ema": 0.999,
+    "train.precision": "bf16",
+    "optim.model.lr": 1.5e-3,
+    "optim.model.betas": (0.9, 0.99),
+    "schedule.warmup": 200,
+    "validation.examples": 256,
+    "preview.n": 10,
+}
+
+PRESETS: dict[str, dict[str, object]] = {
+    "debug": {
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "model.width": 8,
+        "model.blocks": 1,
+        "model.timesteps": 20,
+        "sampler.steps": 4,
+    },
+    "conditional": {"model.conditional": True},
+    "mnist": {**_PICTURES, "data.name": "mnist", "train.steps": 2500},
+    "fashion-mnist": {**_PICTURES, "data.name": "fashion-mnist", "train.steps": 4000},
+}
