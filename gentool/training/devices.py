@@ -49,6 +49,7 @@ class Measured:
     channels_last: Choice
 
 
+@torch.enable_grad()
 def _conv_step_ms(device: torch.device, *, bf16: bool, channels_last: bool) -> float:
     net: Any = torch.nn.Sequential(
         torch.nn.Conv2d(32, 64, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(64, 64, 3, padding=1)
