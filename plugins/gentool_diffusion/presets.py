@@ -41,6 +41,6 @@ PRESETS: dict[str, dict[str, object]] = {
         "sampler.steps": 4,
     },
     "conditional": {"model.conditional": True},
-    "mnist": {**_PICTURES, "data.name": "mnist", "train.steps": 2500},
-    "fashion-mnist": {**_PICTURES, "data.name": "fashion-mnist", "train.steps": 4000},
+    "mnist": {**_PICTURES, "data.name": "mnist", "train.steps": 2000},
+    "fashion-mnist": {**_PICTURES, "data.name": "fashion-mnist", "train.steps": 3000},
 }
