@@ -86,6 +86,9 @@ class SamplerConfig:
     strength: float = option(
         0.6, "with a picture: how much noise it is given, as a share of T (SDEdit); 1 leaves nothing of it", gt=0, le=1
     )
+    mask: str = option(
+        "", "with a picture: what is painted anew: top, bottom, left, right, centre, border, or the light part of a file"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
