@@ -79,6 +79,7 @@ def gentool_samplers() -> list[SamplerSpec]:
             factory=f"{HOME}.sampler:ddpm",
             needs=("diffusion",),
             config=AncestralConfig,
+            pictures="may",
             paper="Ho et al. 2020, algorithm 2",
         ),
         SamplerSpec(
@@ -87,6 +88,7 @@ def gentool_samplers() -> list[SamplerSpec]:
             factory=f"{HOME}.sampler:ddim",
             needs=("diffusion",),
             config=DDIMConfig,
+            pictures="may",
             paper="Song et al. 2021, arXiv:2010.02502",
         ),
         SamplerSpec(
@@ -95,6 +97,7 @@ def gentool_samplers() -> list[SamplerSpec]:
             factory=f"{HOME}.sampler:heun",
             needs=("diffusion",),
             config=FewStepsConfig,
+            pictures="may",
             paper="Karras et al. 2022, algorithm 1",
         ),
         SamplerSpec(
@@ -103,6 +106,7 @@ def gentool_samplers() -> list[SamplerSpec]:
             factory=f"{HOME}.sampler:dpm_solver",
             needs=("diffusion",),
             config=FewStepsConfig,
+            pictures="may",
             paper="Lu et al. 2022, arXiv:2211.01095",
             aliases=("dpm-solver-2m",),
         ),

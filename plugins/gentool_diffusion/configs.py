@@ -7,14 +7,14 @@ from typing import Literal
 
 from gentool.specs import option
 
-Spacing = Literal["linear", "quadratic", "logsnr"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessConfig:
     """What every diffusion model has in model.*: the forward process and what the network says of it."""
 
-    schedule: Literal["cosine", "linear"] = option("cosine", "how the noise grows (Nichol & Dhariwal 2021; Ho et al. 2020)")
+    schedule: Literal["cosine", "linear"] = option(
+        "cosine", "how the noise grows (Nichol & Dhariwal 2021; Ho et al. 2020)"
+    )
     timesteps: int = option(1000, "T: steps of the forward process", ge=2, le=10_000)
     predict: Literal["eps", "x0", "v"] = option("eps", "what the network gives: the noise, the picture, or v of both")
     variance: Literal["small", "large", "learned"] = option(
@@ -59,7 +59,8 @@ class DenoisingConfig:
     """loss.* of `denoising`."""
 
     weight: Literal["simple", "min-snr", "snr"] = option(
-        "simple", "of each t: 1 for what is predicted, min(SNR, gamma) for the picture, or SNR (that is 1 for the noise)"
+        "simple",
+        "of each t: 1 for what is predicted, min(SNR, gamma) for the picture, or SNR (that is 1 for the noise)",
     )
     gamma: float = option(5.0, "min-snr: the most that a t counts (Hang et al. 2023)", gt=0)
     drop_labels: float = option(
@@ -87,7 +88,8 @@ class SamplerConfig:
         0.6, "with a picture: how much noise it is given, as a share of T (SDEdit); 1 leaves nothing of it", gt=0, le=1
     )
     mask: str = option(
-        "", "with a picture: what is painted anew: top, bottom, left, right, centre, border, or the light part of a file"
+        "",
+        "with a picture: what is painted anew: top, bottom, left, right, centre, border, or the light part of a file",
     )
 
 
@@ -103,7 +105,9 @@ class FewStepsConfig(SamplerConfig):
     """What the solvers have in sampler.*."""
 
     steps: int = option(20, "moments at which the network is asked", ge=1, le=10_000)
-    spacing: Spacing = option("linear", "moments evenly in t, as squares of it, or evenly in the log of the SNR")
+    spacing: Literal["linear", "quadratic", "logsnr"] = option(
+        "linear", "moments evenly in t, as squares of it, or evenly in the log of the SNR"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,8 @@ def backward_reference(
 @jit
 def _forward_kernel(  # type: ignore[no-untyped-def]
     x_ptr, weight_ptr, bias_ptr, y_ptr, mean_ptr, rstd_ptr, places, eps,
-    C: tl.constexpr, WIDE: tl.constexpr, GROUPS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_W: tl.constexpr,
+    C: tl.constexpr, WIDE: tl.constexpr, GROUPS: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_W: tl.constexpr,
 ):  # fmt: skip
     """One program normalises BLOCK_G groups of WIDE channels of one picture. It walks the places twice: for the sums, and
     again, then from cache, to write. Sums are of differences to the first place, so that a large mean costs no digits."""
@@ -102,7 +103,8 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 @jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
     grad_ptr, x_ptr, weight_ptr, bias_ptr, mean_ptr, rstd_ptr, dx_ptr, dweight_ptr, dbias_ptr, places,
-    C: tl.constexpr, WIDE: tl.constexpr, GROUPS: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_W: tl.constexpr,
+    C: tl.constexpr, WIDE: tl.constexpr, GROUPS: tl.constexpr,
+    BLOCK_P: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_W: tl.constexpr,
 ):  # fmt: skip
     """The gradients of the same groups, nothing saved but the input and the statistics: two walks over the places, the
     first for the sums of dz and dz * x^ of every channel (they are the gradients of bias and weight), the second for dx."""
@@ -214,7 +216,8 @@ def forward_agrees(args: tuple[Any, ...], out: tuple[Tensor, ...]) -> str:
 
 def backward_agrees(args: tuple[Any, ...], out: tuple[Tensor, ...]) -> str:
     *tensors, groups = args
-    true = backward_reference(*(t.double() for t in tensors), groups)  # type: ignore[arg-type]
+    grad, x, weight, bias, mean, rstd = (t.double() for t in tensors)
+    true = backward_reference(grad, x, weight, bias, mean, rstd, groups)
     half = tensors[1].dtype == torch.bfloat16
     names = ("dx", "dweight", "dbias")
     found = [_off(name, mine, exact, half) for name, mine, exact in zip(names, out, true, strict=True)]
@@ -336,5 +339,5 @@ class _NormSiLU(torch.autograd.Function):
 def group_norm_silu(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
     """silu(GroupNorm(x)) of x (N, C, H, W): weight and bias (C,) scale and shift every channel after normalising."""
     if norm_silu_forward.uses_triton(x.device):
-        return _NormSiLU.apply(x, weight, bias, groups)  # type: ignore[no-any-return, no-untyped-call]
+        return _NormSiLU.apply(x, weight, bias, groups)  # type: ignore[no-any-return]
     return F.silu(F.group_norm(x, groups, weight, bias, EPS))

@@ -1,6 +1,7 @@
 """The variational bound of -log p(x_0), in nats (Ho et al. 2020, equation 5):
 
-    L_T + sum_t>0 L_t-1 + L_0     L_T = KL(q(x_T|x_0) || p(x_T)), L_t-1 = KL(q(x_t-1|x_t,x_0) || p(x_t-1|x_t)), L_0 = -log p(x_0|x_1)
+    L_T + sum_t>1 L_t-1 + L_0     with L_T = KL(q(x_T|x_0) || p(x_T)), L_0 = -log p(x_0|x_1)
+                                  and L_t-1 = KL(q(x_t-1|x_t,x_0) || p(x_t-1|x_t))
 
 Here t counts from 0 and is the moment the network is asked at, so that `terms` at t = 0 is the paper's L_0.
 """

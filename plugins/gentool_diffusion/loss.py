@@ -75,7 +75,8 @@ class Denoising:
         if not model.training or not self.config.drop_labels:
             return batch.labels
         dropped = step.uniform(len(batch), purpose="labels") < self.config.drop_labels
-        return torch.where(dropped, model.null, batch.labels)
+        labels: Tensor = torch.where(dropped, model.null, batch.labels)
+        return labels
 
     def vlb(self, model: Any, x0: Tensor, x_t: Tensor, t: Tensor, out: Tensor, between: Tensor) -> Tensor:
         raise NotImplementedError

@@ -39,6 +39,7 @@ class Process(nn.Module):
     """
 
     shape: tuple[int, ...]
+    network: nn.Module
     bounded = False  # whether x lies in [-1, 1], so that estimates may be clipped
 
     def __init__(self, config: ProcessConfig, info: DataInfo):
@@ -65,7 +66,9 @@ class Process(nn.Module):
         """alpha_t and sigma_t of whole t (N,), each float32 (N, 1, 1, 1)."""
         index = t.to("cpu", torch.int64)
         shape = (-1, *[1] * len(self.shape))
-        made = (table[index].to(t.device, torch.float32).view(shape) for table in (self.schedule.alpha, self.schedule.sigma))
+        made = (
+            table[index].to(t.device, torch.float32).view(shape) for table in (self.schedule.alpha, self.schedule.sigma)
+        )
         return next(made), next(made)
 
     def noised(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
@@ -93,7 +96,9 @@ class Process(nn.Module):
         out, between = out.chunk(2, 1)
         return out, (between + 1) / 2
 
-    def translate(self, out: Tensor, x_t: Tensor, alpha: Tensor | float, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
+    def translate(
+        self, out: Tensor, x_t: Tensor, alpha: Tensor | float, sigma: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
         """(x_0, eps) of the network's answer, by x_t = alpha x_0 + sigma eps."""
         if self.config.predict == "eps":
             return (x_t - sigma * out) / alpha, out
@@ -126,7 +131,6 @@ class Diffusion(Process):
         channels, height, width = info.image
         outputs = channels * (2 if config.variance == "learned" else 1)
         embedding = config.width * config.embed
-        self.network: nn.Module
         if config.network == "dense":
             widths = tuple(max(8, round(config.width * share)) for share in config.shrink)
             self.network = Dense(channels, outputs, (height, width), widths=widths, embedding=embedding)

@@ -82,7 +82,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if q.device.type != "cpu" or q.shape[2] > 256:
         return F.scaled_dot_product_attention(q, k, v)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
-    return scores.softmax(3).to(v.dtype) @ v
+    seen: Tensor = scores.softmax(3).to(v.dtype) @ v
+    return seen
 
 
 class Attention(nn.Module):

@@ -118,7 +118,8 @@ def run(
         path = model.schedule.path(steps, spacing)
     denoiser = Denoiser(model, labels, guidance=guidance, clip=clip, precision=precision, known=known)
     every = max(1, (len(path) - 1) // GLIMPSES)
-    for done, (x, x0) in enumerate(solve(denoiser, x, path), 1):
+    for done, (after, x0) in enumerate(solve(denoiser, x, path), 1):
+        x = after
         glimpse = model.pictures(x0[:SHOWN]) if done % every == 0 else None
         yield Partial(done, len(path) - 1, images=glimpse)
     yield Samples(images=model.pictures(x), labels=labels)

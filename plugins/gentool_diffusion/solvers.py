@@ -91,9 +91,8 @@ def ancestral(
             yield mean, x0
             return
         low, high = math.log(q.variance), math.log(q.beta)
+        std: Tensor | float = math.exp(0.5 * (low if variance == "small" else high))
         if between is not None:
-            std: Tensor | float = torch.exp(0.5 * torch.lerp(torch.full_like(between, low), torch.full_like(between, high), between.clamp(0, 1)))
-        else:
-            std = math.exp(0.5 * (low if variance == "small" else high))
+            std = torch.exp(0.5 * (low + (high - low) * between.clamp(0, 1)))
         x = mean + std * noise(i)
         yield x, x0

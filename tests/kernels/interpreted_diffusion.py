@@ -56,7 +56,7 @@ def test_float64_agrees(n, c, h, w, groups):
 
 
 def test_walks_three_tiles_and_a_ragged_one():
-    n, c, h, w, groups = SHAPES[0]
+    _, c, h, w, groups = SHAPES[0]
     places = config(c, groups)["BLOCK_P"]
     assert 3 * places < h * w
     assert h * w % places

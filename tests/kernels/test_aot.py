@@ -97,6 +97,7 @@ def test_a_kernel_that_spills_is_caught(tmp_path):
     [
         ("nearest", "_nearest_kernel"),
         ("gentool_seq2seq", "_slopes_kernel"),
+        ("gentool_diffusion", "_backward_kernel"),
         ("paint", "_paint_kernel"),
         ("decode", "_decode_kernel"),
     ],

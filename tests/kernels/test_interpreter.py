@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(
     [
         ("interpreted_vqvae.py", ""),
         ("interpreted_seq2seq.py", ""),
+        ("interpreted_diffusion.py", "launch or gradients or 24-3"),
+        pytest.param("interpreted_diffusion.py", "", marks=pytest.mark.slow),
         ("interpreted_autoregressive.py", "colours or known"),
         pytest.param("interpreted_autoregressive.py", "", marks=pytest.mark.slow),
         ("interpreted_rnn.py", "1-2 or launches"),
