@@ -64,6 +64,8 @@ SINGLE_STAGE: Mapping[str, Keys] = {
     "debug": {**DEBUG, "model.channels": 8, "model.depth": 1},
     "anchor-free": POINTS,
     "scenes": {**POINTS, "train.steps": 3000, "train.ema": 0.998},
+    "bccd": {**POINTS, **BCCD, "train.steps": 1650},
+    "playing-cards": {**POINTS, **CARDS, "train.steps": 2400},
 }
 
 # Stride 16 alone, as in 2015, with anchors of three sizes.
@@ -74,6 +76,8 @@ DETECT: Mapping[str, Keys] = {
     "fpn": {"model.pyramid": True},
     "single-map": SINGLE_MAP,
     "scenes": {"train.steps": 3000, "train.ema": 0.998},
+    "bccd": {**BCCD, "train.steps": 2000},
+    "playing-cards": {**CARDS, "train.steps": 2400},
 }
 
 # Proposals are of the picture as it is seen: no scaling or cropping at random, or each step would search anew.
@@ -82,9 +86,11 @@ PROPOSED: Keys = {"data.flip": "none"}
 RCNN: Mapping[str, Keys] = {
     "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.side": 16, "model.context": 2,
               "model.proposals": 10, "loss.regions": 8},
+    "bccd": {**BCCD, **PROPOSED, "data.jitter": 1.0, "data.colour": 0.0, "train.steps": 1200},
 }  # fmt: skip
 
 FAST_RCNN: Mapping[str, Keys] = {
     "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.bins": 2, "model.proposals": 10,
               "loss.regions": 8},
+    "bccd": {**BCCD, **PROPOSED, "data.jitter": 1.0, "data.colour": 0.0, "train.steps": 1200},
 }  # fmt: skip
