@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gentool.data.batch import Batch, DataInfo
+    from gentool.data.ground_truth import GroundTruth
     from gentool.randomness import Step
     from gentool.sampling import Samples
 
@@ -151,13 +152,23 @@ class Context:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What `EvaluatorSpec.predictions` scores: a file, against one split of a data set (as its factory made it)."""
+    """What `EvaluatorSpec.predictions` scores: a file, against one split of a data set, of which `limit` examples count
+    (None: all)."""
 
     path: Path
-    examples: Any
     dataset: str
     split: str
     limit: int | None
+    open_examples: Any
+    open_truth: Any
+
+    def examples(self) -> Any:
+        """The split, as its factory made it."""
+        return self.open_examples()
+
+    def truth(self) -> GroundTruth:
+        """The boxes of the whole split as they are written."""
+        return self.open_truth()  # type: ignore[no-any-return]
 
 
 class Evaluator(Protocol):

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gentool.config import build_dataclass, check_data, data_config
-from gentool.data.pipeline import open_pipeline
+from gentool.data.ground_truth import open_truth
+from gentool.data.pipeline import where_of
+from gentool.data.sets import check_split, open_split
 from gentool.errors import UsageError, did_you_mean
 from gentool.evaluating import Predictions, Report
 from gentool.registry import registry
@@ -52,7 +54,10 @@ def score_file(
     config = build_dataclass(spec.config, options, f"--set {spec.name}.*")
     name = check_data(data or model.dataset, model)
     settings = build_dataclass(data_config(name), {**data_changes, "name": name}, "--set data.*")
-    which = split or spec.split
-    examples = open_pipeline(settings, fetch=data is not None).split(which)
-    report: Report = registry().load(spec.predictions)(config, Predictions(path, examples, name, which, limit))
+    which = check_split(split or spec.split)
+    where = where_of(settings, fetch=data is not None)
+    found = Predictions(
+        path, name, which, limit, lambda: open_split(name, which, where), lambda: open_truth(name, which, where)
+    )
+    report: Report = registry().load(spec.predictions)(config, found)
     return report

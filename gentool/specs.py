@@ -161,6 +161,9 @@ class DatasetSpec:
     `kind` (`gentool.data.kinds`) decides the settings `data.*` and how batches are made: "images" wants a
     `gentool.data.sets.Dataset`, "text" a `gentool.data.text.TextSet`, "pairs" a `gentool.data.pairs.PairSet`, "boxes" a
     `gentool.data.boxes.BoxSet`.
+
+    `truth` names a function of the same arguments that gives a split's boxes as they are written, without opening a
+    picture (`gentool.data.ground_truth.GroundTruth`), or None where it cannot: then they are those of the set.
     """
 
     name: str
@@ -172,6 +175,7 @@ class DatasetSpec:
     kind: str = "images"
     prefix: bool = False
     size: str = ""  # how much there is: "60,000 + 10,000 of 28x28 grey"
+    truth: str = ""
     aliases: tuple[str, ...] = ()
 
 

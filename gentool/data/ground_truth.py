@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gentool.data.find import Where
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
@@ -37,12 +39,23 @@ class GroundTruth:
         return GroundTruth(self.image_ids[:count], self.category_ids, self.classes, *parts)
 
 
-def of_examples(examples: Any) -> GroundTruth:
-    """That of a `gentool.data.boxes.BoxSet`, as it is trained on."""
-    targets = [examples.target(i) for i in range(len(examples))]
+def open_truth(text: str, split: str, where: Where) -> GroundTruth:
+    """That of the data set which ``"scenes"`` or ``"coco:PATH"`` names."""
+    from gentool.data.sets import open_split
+    from gentool.registry import registry
+
+    spec, argument = registry().find_dataset(text)
+    written = registry().load(spec.truth)(argument, split, where) if spec.truth else None
+    return written or of_examples(open_split(text, split, where))
+
+
+def of_examples(examples: Any, pictures: Sequence[int] | None = None) -> GroundTruth:
+    """That of a `gentool.data.boxes.BoxSet`, as it is trained on; of some pictures, numbered as they come, or all."""
+    chosen = range(len(examples)) if pictures is None else pictures
+    targets = [examples.target(i) for i in chosen]
     boxes = np.concatenate([np.zeros((0, 4)), *(target.boxes for target in targets)])
     return GroundTruth(
-        image_ids=tuple(examples.image_id(i) for i in range(len(examples))),
+        image_ids=tuple(examples.image_id(i) for i in chosen),
         category_ids=tuple(examples.category_ids),
         classes=tuple(examples.classes),
         image=np.repeat(np.arange(len(targets)), [len(target.labels) for target in targets]),

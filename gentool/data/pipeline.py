@@ -86,9 +86,14 @@ def open_pipeline(
     spec, argument = registry().find_dataset(config.name)
     name = f"{spec.name}:{argument}" if spec.prefix else spec.name  # not an alias
     config = dataclasses.replace(config, name=name)
+    where = where_of(config, fetch=fetch, say=say)
+    kind = kind_named(spec.kind)
+    return kind.load(kind.pipeline)(lambda split: open_split(name, split, where), config, device, seed, vocabularies)
+
+
+def where_of(config: AnyData, *, fetch: bool = False, say: Callable[[str], None] = say_on_stderr) -> Where:
+    """Where a config's files are looked for, and how they are read."""
     # `resize`, `channels`, `skip_bad`: what a kind's settings share with the reading of its files.
     shared = {f.name for f in dataclasses.fields(Where)} & {f.name for f in dataclasses.fields(config)}
     reading = {field: getattr(config, field) for field in shared}
-    where = Where(folders=data_folders(config.dir), fetch=fetch, say=say, **reading)
-    kind = kind_named(spec.kind)
-    return kind.load(kind.pipeline)(lambda split: open_split(name, split, where), config, device, seed, vocabularies)
+    return Where(folders=data_folders(config.dir), fetch=fetch, say=say, **reading)

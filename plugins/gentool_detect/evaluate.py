@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gentool.data.batch import Batch
+from gentool.data.ground_truth import GroundTruth, of_examples
 from gentool.errors import UsageError
 from gentool.evaluating import Context, Curve, HeatMap, Predictions, Report, Scalar
 from gentool.sampling import Detections, Samples
@@ -32,18 +33,10 @@ SIZES = ("small", "medium", "large")
 # -- mAP --------------------------------------------------------------------------------------------------------------
 
 
-def truth_of(examples: Any, pictures: Sequence[int]) -> Truth:
-    """The ground truth of some pictures of a `gentool.data.boxes.BoxSet`, numbered as they come."""
-    targets = [examples.target(index) for index in pictures]
-    boxes = np.concatenate([np.zeros((0, 4)), *(target.boxes for target in targets)])
-    return Truth(
-        pictures=len(targets),
-        image=np.repeat(np.arange(len(targets)), [len(target.labels) for target in targets]),
-        label=np.concatenate([np.zeros(0, np.int64), *(target.labels for target in targets)]),
-        boxes=_to_sides(boxes),
-        area=np.concatenate([np.zeros(0), *(target.area for target in targets)]),
-        crowd=np.concatenate([np.zeros(0, bool), *(target.crowd for target in targets)]),
-    )
+def truth_of(written: GroundTruth) -> Truth:
+    """A split's boxes as they are scored against."""
+    pictures = len(written.image_ids)
+    return Truth(pictures, written.image, written.label, written.boxes, written.area, written.crowd)
 
 
 def _to_sides(boxes: Floats) -> Floats:
@@ -86,23 +79,25 @@ class MeanAveragePrecision:
         where = (
             f"{context.dataset} {context.split}, N={len(pictures):,}, at most {self.config.limit} detections a picture"
         )
-        return report(truth_of(self.examples, pictures), found, self.examples.classes, where, self.config)
+        written = of_examples(self.examples, pictures)
+        return report(truth_of(written), found, written.classes, where, self.config)
 
 
 def score_results(config: Any, predictions: Predictions) -> Report:
     """`--map --predictions FILE`: scores COCO results; no model, no picture is opened."""
-    examples = predictions.examples
-    count = min(len(examples), predictions.limit or len(examples))
-    images = {examples.image_id(i): i for i in range(len(examples))}
-    categories = {category: label for label, category in enumerate(examples.category_ids)}
+    whole = predictions.truth()
+    written = whole.first(predictions.limit)
+    images = {key: i for i, key in enumerate(whole.image_ids)}
+    categories = {key: label for label, key in enumerate(whole.category_ids)}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = read_results(predictions.path, images, categories, memory)
-    if count < len(examples):
+    count = len(written.image_ids)
+    if count < len(images):
         found = found.take(np.flatnonzero(found.image < count))
     where = (
         f"{predictions.dataset} {predictions.split}, N={count:,}, {len(found):,} detections of {predictions.path.name}"
     )
-    return report(truth_of(examples, range(count)), found, examples.classes, where, config)
+    return report(truth_of(written), found, written.classes, where, config)
 
 
 def report(truth: Truth, found: Found, classes: Sequence[str], where: str, config: Any) -> Report:

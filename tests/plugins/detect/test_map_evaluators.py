@@ -15,6 +15,7 @@ from gentool_detect.evaluate import Localisation, MeanAveragePrecision, Proposal
 
 from gentool.config import build_dataclass, data_config
 from gentool.data.boxes import truth_of as boxes_of
+from gentool.data.ground_truth import of_examples
 from gentool.data.pipeline import open_pipeline
 from gentool.errors import UsageError
 from gentool.sampling import Detections
@@ -77,7 +78,7 @@ def _truths(pipeline: Any) -> list[Any]:
 def test_map_is_in_pixels_of_the_original(pipeline):
     """A move of 4 canvas pixels is 4 / scale of the picture's own: scored as the engine scores boxes moved by that."""
     report = run(MeanAveragePrecision, Knowing(pipeline, 4.0), pipeline, MapConfig())
-    truth = truth_of(pipeline.split("test"), range(12))
+    truth = truth_of(of_examples(pipeline.split("test"), range(12)))
     scale = next(iter(pipeline.batches("test", 4, 12))).extra["scale"][0].double().numpy()
     assert scale.min() > 1.2
     moved = truth.boxes + np.array([4 / scale[0], 4 / scale[1], 0, 0])
@@ -110,7 +111,7 @@ def test_localisation(pipeline):
 def rows_of(pipeline: Any, pictures: int = 12) -> list[dict[str, Any]]:
     """The truth of the first pictures of scenes as COCO results."""
     examples = pipeline.split("test")
-    truth = truth_of(examples, range(pictures))
+    truth = of_examples(examples, range(pictures))
     return [
         {
             "image_id": examples.image_id(int(i)),
