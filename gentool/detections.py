@@ -1,13 +1,35 @@
-"""What was found on pictures: mapped back to the pictures it was found on, and as COCO results."""
+"""What was found on pictures: mapped back to the pictures it was found on, as COCO results, and as a file that says it
+all again.
+
+Beside samples/000500.png of a detector lies samples/000500.json (`write_sidecar`, `read_sidecar`): the pictures without
+boxes and everything that was found on them, so that boxes can be drawn again at another score without the model.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from gentool.sampling import Samples
+from gentool.data.find import open_regular
+from gentool.data.pictures import read_picture, tried
+from gentool.errors import UsageError
+from gentool.runs.files import replace_file
+from gentool.sampling import Detections, Origin, Samples
+from gentool.show.text import safe_text
+
+FORMAT = "gentool detections 1"
+QUALITY, LARGEST = 88, 480  # of the pictures in a sidecar: JPEG's quality, pixels of the longer side
+MOST_BYTES = 64 << 20
+MOST_BOXES = 100_000  # of a picture in a sidecar
 
 
 def original_boxes(samples: Samples, i: int) -> NDArray[np.float64]:
@@ -40,3 +62,154 @@ def coco_results(samples: Samples) -> list[dict[str, Any]]:
             category = ids[label] if ids and label < len(ids) else label + 1
             found.append({**named, "category_id": category, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
     return found
+
+
+# -- a file that says it all again -------------------------------------------------------------------------------------
+
+
+def sidecar_of(picture: Path) -> Path:
+    """Where the sidecar of a PNG lies."""
+    return picture.with_suffix(".json")
+
+
+def write_sidecar(path: Path, samples: Samples) -> None:
+    """Everything that was found on some pictures, and the pictures, as one JSON file.
+
+    Per picture: "name", "image_id", "size" [height, width] of the original, "jpeg" in base64 (shrunk where it is large),
+    "boxes" [[x1, y1, x2, y2], …] in pixels of the original, "scores", "labels", and "truth" {"boxes", "labels"} or null.
+    Beside them "classes", "category_ids", "least" (the score from which boxes were drawn), "columns" and "title".
+    """
+    from gentool.data.box_transforms import resized
+    from gentool.show.boxes import colour_of, shown
+
+    pictures = []
+    everything = Samples(**{**vars(samples), "least": 0.0})
+    for i, one in enumerate(shown(everything)):
+        height, width = one.image.shape[:2]
+        origin = samples.origins[i] if samples.origins is not None else Origin(f"picture {i}", i, (height, width))
+        shrunk = min(1.0, LARGEST / max(height, width))
+        image = resized(colour_of(one.image), max(1, round(height * shrunk)), max(1, round(width * shrunk)))
+        scale = np.array([origin.size[1] / width, origin.size[0] / height] * 2)
+        truth = None
+        if one.truth is not None:
+            truth = {"boxes": _numbers(one.truth.boxes, scale), "labels": one.truth.labels.tolist()}
+        pictures.append(
+            {
+                "name": origin.name,
+                "image_id": origin.image_id,
+                "size": list(origin.size),
+                "boxes": _numbers(one.found.boxes, scale),
+                "scores": [round(score, 5) for score in one.found.scores.tolist()],
+                "labels": one.found.labels.tolist(),
+                "truth": truth,
+                "jpeg": to_jpeg(image),
+            }
+        )
+    about = {
+        "format": FORMAT,
+        "classes": list(samples.classes),
+        "category_ids": samples.extra.get("category_ids"),
+        "least": samples.least,
+        "columns": samples.columns,
+        "title": samples.title,
+        "pictures": pictures,
+    }
+    replace_file(path, json.dumps(about, allow_nan=False).encode())
+
+
+def read_sidecar(path: Path) -> Samples:
+    """What `write_sidecar` wrote: the pictures on one canvas, with detections in their pixels. `at_least` of
+    `gentool.show.boxes` picks those of a score, and ``samples.least`` is that from which they are drawn.
+
+    `UsageError` for anything that is no such file.
+    """
+    shown = safe_text(path.name)
+    try:
+        with open_regular(path) as file:
+            data = file.read(MOST_BYTES + 1)
+        about = json.loads(data) if len(data) <= MOST_BYTES else None
+        if not isinstance(about, dict) or about.get("format") != FORMAT or not about["pictures"]:
+            raise ValueError("it is of no format that is known")
+        return _samples(about)
+    except OSError as error:
+        raise UsageError(f"'{shown}' cannot be read: {error.strerror or error}.") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RuntimeError, OverflowError) as error:
+        why = " ".join(safe_text(str(error)).split())[:100]
+        raise UsageError(f"'{shown}' does not say what was found on pictures ({why}).") from None
+
+
+def _samples(about: dict[str, Any]) -> Samples:
+    pixels = [from_jpeg(entry["jpeg"]) for entry in about["pictures"]]
+    height, width = (max(image.shape[axis] for image in pixels) for axis in (1, 2))
+    images = torch.zeros(len(pixels), 3, height, width)
+    found, truths, origins, sizes = [], [], [], []
+    classes = tuple(str(name) for name in about["classes"])
+    for row, (image, entry) in enumerate(zip(pixels, about["pictures"])):
+        h, w = image.shape[1:]
+        images[row, :, :h, :w] = torch.from_numpy(image.astype(np.float32)) / 127.5 - 1
+        own = int(entry["size"][0]), int(entry["size"][1])
+        if min(own) < 1:
+            raise ValueError("a picture has no pixels")
+        scale = torch.tensor([w / own[1], h / own[0]] * 2)
+        found.append(_detections(entry["boxes"], entry["scores"], entry["labels"], scale, len(classes)))
+        truth = entry.get("truth") or {"boxes": [], "labels": []}
+        truths.append(_detections(truth["boxes"], [1.0] * len(truth["labels"]), truth["labels"], scale, len(classes)))
+        key = entry["image_id"]
+        origins.append(Origin(str(entry["name"]), key if isinstance(key, int | str) else str(key), own))
+        sizes.append([h, w])
+    known = all(entry.get("truth") is not None for entry in about["pictures"])
+    ids = about.get("category_ids")
+    columns = about.get("columns")
+    return Samples(
+        images=images,
+        detections=found,
+        classes=classes,
+        sizes=torch.tensor(sizes),
+        origins=origins,
+        truth=truths if known else None,
+        least=min(max(float(about.get("least", 0.3)), 0.0), 1.0),
+        columns=columns if isinstance(columns, int) and columns > 0 else None,
+        title=str(about.get("title", "")),
+        extra={"category_ids": [int(i) for i in ids]} if ids else {},
+    )
+
+
+def _detections(boxes: Any, scores: Any, labels: Any, scale: torch.Tensor, classes: int) -> Detections:
+    made = Detections(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) * scale,
+        torch.tensor(scores, dtype=torch.float32).reshape(-1),
+        torch.tensor(labels, dtype=torch.int64).reshape(-1),
+    )
+    if not len(made.boxes) == len(made.scores) == len(made.labels) or len(made) > MOST_BOXES:
+        raise ValueError("boxes, scores and labels are not equally many")
+    if not torch.isfinite(made.boxes).all() or not torch.isfinite(made.scores).all():
+        raise ValueError("a box is not finite")
+    if len(made) and (int(made.labels.min()) < 0 or int(made.labels.max()) >= classes):
+        raise ValueError("a label is of no class")
+    return made
+
+
+def _numbers(boxes: torch.Tensor, scale: NDArray[np.float64]) -> list[list[float]]:
+    scaled: NDArray[np.float64] = boxes.double().cpu().numpy().reshape(-1, 4) * scale
+    return [[round(value, 3) for value in row] for row in scaled.tolist()]
+
+
+def to_jpeg(image: NDArray[np.uint8]) -> str:
+    """A picture (H, W, 3) as JPEG in base64."""
+    data = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(data, "JPEG", quality=QUALITY)
+    return base64.b64encode(data.getvalue()).decode()
+
+
+def from_jpeg(text: object) -> NDArray[np.uint8]:
+    """uint8 (3, H, W) of a JPEG in base64; `ValueError` for anything else."""
+    if not isinstance(text, str):
+        raise ValueError("a picture is missing")
+    try:
+        data = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("a picture is not in base64") from None
+    image = tried(read_picture, io.BytesIO(data), 3, 0)
+    if isinstance(image, str):
+        raise ValueError(f"a picture cannot be decoded: {image}")
+    return image

@@ -54,6 +54,7 @@ class Given:
 
     batch: Batch
     origins: list[Origin]
+    own: bool = False  # a user's: what there is on them is not known
 
 
 @dataclass
@@ -73,6 +74,8 @@ class Samples:
     classes: tuple[str, ...] = ()
     sizes: Tensor | None = None
     origins: list[Origin] | None = None
+    truth: list[Detections] | None = None
+    least: float = 0.3
     columns: int | None = None
     captions: list[str] | None = None
     title: str = ""
@@ -137,6 +140,15 @@ def draw(
         before += size
 
 
+def truth_of(batch: Batch) -> list[Detections]:
+    """The boxes of a batch as if they had been detected, with a score of 1; crowds are left out."""
+    found = []
+    for boxes, labels, crowd in zip(batch.extra["boxes"], batch.extra["box_labels"], batch.extra["crowd"]):
+        own = (labels >= 0) & ~crowd
+        found.append(Detections(boxes[own], boxes.new_ones(int(own.sum())), labels[own]))
+    return found
+
+
 def _with_origins(made: Samples, model: Any, start: Given | None) -> Samples:
     """What the host knows of samples and their sampler need not repeat: class names, and what they started from."""
     if made.detections is not None and not made.classes:
@@ -147,4 +159,6 @@ def _with_origins(made: Samples, model: Any, start: Given | None) -> Samples:
         made.origins = start.origins
         if made.sizes is None:
             made.sizes = start.batch.extra.get("size")
+        if made.detections is not None and made.truth is None and "boxes" in start.batch.extra and not start.own:
+            made.truth = truth_of(start.batch)
     return made

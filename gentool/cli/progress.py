@@ -85,11 +85,15 @@ def preview(made: Plan, trainer: Trainer, step: int, *, quiet: bool = True) -> P
 
 
 def keep(samples: Samples, stem: Path) -> Path:
-    """Write samples beside the others of a run: pictures as .png, text as .txt."""
+    """Write samples beside the others of a run: pictures as .png (with what was found on them as .json), text as .txt."""
     from gentool.show.samples import write_samples
 
     path = stem.with_name(stem.name + (".png" if samples.images is not None else ".txt"))
     write_samples(path, iter([samples]), len(samples), len(samples))
+    if samples.detections is not None:
+        from gentool.detections import sidecar_of, write_sidecar
+
+        write_sidecar(sidecar_of(path), samples)
     return path
 
 

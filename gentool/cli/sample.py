@@ -61,6 +61,9 @@ def sample(
     data: Annotated[
         str | None, typer.Option("--data", help="Pictures of a data set to start from.", metavar="D[:SPLIT]")
     ] = None,
+    score: Annotated[
+        float, typer.Option("--score", min=0, max=1, help="Draw boxes of at least this score.", metavar="S")
+    ] = 0.3,
     sampler: Annotated[str | None, typer.Option("--sampler", help="Another sampler that fits.")] = None,
     sets: SetOption = None,
     out: Annotated[str | None, typer.Option("--out", help="FILE.png, .npy, .safetensors, .json or .txt.")] = None,
@@ -106,6 +109,8 @@ def sample(
         stream="sample",
         given=given,
     )
+    if boxes:
+        events = drawn_from(events, score)
     facts = {"n": n, "source": opened.origin, "sampler": spec.name, "seed": seed}
     if words and path is None:
         if as_json:
@@ -126,6 +131,10 @@ def sample(
     from gentool.show.samples import write_samples
 
     shown = write_samples(path, with_bar(events, n, quiet=quiet), n, GRID)
+    if out is None and opened.run and shown is not None and shown.detections is not None:
+        from gentool.detections import sidecar_of, write_sidecar
+
+        write_sidecar(sidecar_of(path), shown)
     if shown is not None and shown.images is not None and not quiet:
         picture(shown, images)
     if as_json:
@@ -237,6 +246,16 @@ def with_bar(events: Iterator[Partial | Samples], n: int, *, quiet: bool) -> Ite
             else:
                 bar.update(len(event))
                 yield event
+
+
+def drawn_from(events: Iterator[Partial | Samples], score: float) -> Iterator[Partial | Samples]:
+    """The same, with the score from which on boxes are drawn."""
+    from gentool.sampling import Samples
+
+    for event in events:
+        if isinstance(event, Samples):
+            event.least = score
+        yield event
 
 
 def picture(samples: Samples, mode: Images) -> None:

@@ -141,7 +141,8 @@ def carry_out(
             last = reconstructions(made, trainer, 8)
             _show(run, "reconstructions (originals above)", last, step, images, quiet=quiet)
             n = 16 if made.config.model_spec.output != Output.TEXT else 1
-            _show(run, "samples", made_by(made, trainer, n, columns=8), step, images, quiet=quiet)
+            columns = None if made.config.model_spec.output == Output.BOXES else 8
+            _show(run, "samples", made_by(made, trainer, n, columns=columns), step, images, quiet=quiet)
     if as_json:
         best = trainer.progress.best
         print_json(

@@ -22,7 +22,7 @@ from gentool.data.pictures import machine_memory
 from gentool.data.sets import check_split
 from gentool.errors import UsageError
 from gentool.randomness import derive_seed
-from gentool.sampling import Detections, Origin, Samples
+from gentool.sampling import Origin, Samples, truth_of
 from gentool.show.text import safe_text
 
 STRIDE = 32  # the sides of a canvas are multiples of it
@@ -316,15 +316,6 @@ def collate(examples: Sequence[Example]) -> Batch:
             "scale": torch.from_numpy(np.stack([e.scale for e in examples])).float(),
         },
     )
-
-
-def truth_of(batch: Batch) -> list[Detections]:
-    """The boxes of a batch as if they had been detected, with a score of 1; crowds are left out."""
-    found = []
-    for boxes, labels, crowd in zip(batch.extra["boxes"], batch.extra["box_labels"], batch.extra["crowd"]):
-        own = (labels >= 0) & ~crowd
-        found.append(Detections(boxes[own], torch.ones(int(own.sum())), labels[own]))
-    return found
 
 
 def _rounded(side: int) -> int:

@@ -69,12 +69,12 @@ def whole_pictures(files: Sequence[Path], config: BoxesConfig, info: DataInfo, d
         pixels = np.ascontiguousarray(_read(path, 3).transpose(1, 2, 0))
         example = without_boxes(pixels, place, config)
         if waiting and (len(waiting) + 1) * int(np.prod(canvas([*waiting, example]))) > CANVAS_PIXELS:
-            yield Given(_on(collate(waiting), device), origins)
+            yield Given(_on(collate(waiting), device), origins, own=True)
             waiting, origins = [], []
         waiting.append(example)
         origins.append(Origin(path.name, path.name, pixels.shape[:2], path))
     if waiting:
-        yield Given(_on(collate(waiting), device), origins)
+        yield Given(_on(collate(waiting), device), origins, own=True)
 
 
 def without_boxes(pixels: np.ndarray[Any, np.dtype[np.uint8]], place: int, config: BoxesConfig) -> Example:
@@ -99,7 +99,7 @@ def square_pictures(files: Sequence[Path], config: DataConfig, info: DataInfo, d
             origins.append(Origin(path.name, path.name, (pixels.shape[1], pixels.shape[2]), path))
         images = transforms.quantise(torch.from_numpy(np.stack(made)), info.levels)
         index = torch.arange(start, start + len(made))
-        yield Given(_on(Batch(images=transforms.to_float(images, info.levels), index=index), device), origins)
+        yield Given(_on(Batch(images=transforms.to_float(images, info.levels), index=index), device), origins, own=True)
 
 
 def _fitted(pixels: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

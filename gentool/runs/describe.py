@@ -40,7 +40,9 @@ def show_run(
     keys = run.config if whole_config else run.changed
     if keys:
         write("\nconfig" + ("" if whole_config else " (what is not a default)") + "\n")
-        rows = [{"key": key, "value": shown_value(run.config[key]), "from": run.changed.get(key, "default")} for key in keys]
+        rows = [
+            {"key": key, "value": shown_value(run.config[key]), "from": run.changed.get(key, "default")} for key in keys
+        ]
         print_table(
             rows, [Column("key"), Column("value", shrink=True, align="left"), Column("from", priority=1, shrink=True)]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -86,7 +87,17 @@ def _keep(chunks: Iterator[Samples], most: int) -> Samples | None:
 
 def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
     if kept is None:
-        kept = Samples(columns=chunk.columns, title=chunk.title, classes=chunk.classes, extra=dict(chunk.extra))
+        kept = dataclasses.replace(
+            chunk,
+            images=None,
+            labels=None,
+            text=None,
+            detections=None,
+            sizes=None,
+            origins=None,
+            truth=None,
+            captions=None,
+        )
     room = most - len(kept)
     if room > 0:
         for name in ("images", "labels", "sizes"):
@@ -97,7 +108,7 @@ def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
                 if old is not None and name == "images":
                     old, new = _one_canvas(old, new)
                 setattr(kept, name, new if old is None else torch.cat([old, new]))
-        for name in ("captions", "text", "detections", "origins"):
+        for name in ("captions", "text", "detections", "origins", "truth"):
             words = getattr(chunk, name)
             if words is not None:
                 setattr(kept, name, (getattr(kept, name) or []) + words[:room])
