@@ -127,7 +127,7 @@ def main() -> None:
     def ours(index: int) -> None:
         for phase in objective(model, Batch(images=x), Step(seed=0, index=index)):
             optimiser.backward(phase.loss)
-            optimiser.step(1e-3, 0.0)
+            optimiser.step(0.0)
             phase.loss.item()
             [float(value) for value in phase.scalars.values()]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gentool.registry import build_model
     from gentool.sampling import Detections, Partial, Samples
     from gentool.specs import DatasetSpec, EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, option
-    from gentool.training.phases import Phase
+    from gentool.training.phases import Like, Phase
 
 _HOME = {
     "Batch": "gentool.data.batch",
@@ -46,6 +46,7 @@ _HOME = {
     "Output": "gentool.specs",
     "SamplerSpec": "gentool.specs",
     "option": "gentool.specs",
+    "Like": "gentool.training.phases",
     "Phase": "gentool.training.phases",
 }
 
@@ -59,6 +60,7 @@ __all__ = [
     "EvaluatorSpec",
     "GentoolError",
     "HeatMap",
+    "Like",
     "LossSpec",
     "ModelSpec",
     "Output",

@@ -22,6 +22,9 @@ class Train:
     device: str = option("auto", "auto, cpu, cuda or cuda:i")
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "auto: what was measured faster on this device")
     compile: bool = option(False, "torch.compile each phase's module (minutes on a CPU; pays on long runs)")
+    cuda_graph: Literal["no", "yes"] = option(
+        "no", "record a step's launches on a GPU once and replay them, where the loss allows it (not yet timed)"
+    )
     channels_last: Literal["auto", "yes", "no"] = option("auto", "memory format of convolutions")
     threads: int = option(
         0, "CPU threads; 0: as torch has them. Kept on resume, where bits depend on it", ge=0, le=1024

@@ -142,7 +142,8 @@ def test_the_optimiser_agrees_with_torch_used_by_hand() -> None:
     for _ in range(5):
         x = torch.randn(8, 4)
         mine.backward(ours(x).square().mean())
-        norm = mine.step(0.01, clip=0.1)
+        mine.set_rate(0.01)
+        norm = mine.step(clip=0.1)
         theirs(x).square().mean().backward()
         expected = nn.utils.clip_grad_norm_(theirs.parameters(), 0.1)
         other.step()

@@ -81,6 +81,11 @@ def _device() -> dict[str, str]:
         facts["memory"] = f"{torch.cuda.get_device_properties(device).total_memory / 2**30:.0f} GiB"
     facts["precision"] = f"{measured.precision.value}: {measured.precision.reason}"
     facts["channels_last"] = f"{measured.channels_last.value}: {measured.channels_last.reason}"
+    facts["cuda graphs"] = (
+        "no: not timed on a GPU yet; --set train.cuda_graph=yes records a step's launches and replays them"
+        if device.type == "cuda"
+        else "no: there is no GPU"
+    )
     return facts
 
 

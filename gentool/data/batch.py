@@ -47,7 +47,8 @@ class DataInfo:
 class Batch:
     """One batch on the device. Fields a data set does not have are None.
 
-    images: float32 (N, C, H, W) in [-1, 1]; labels: int64 (N,); index: int64 (N,), place in the split.
+    images: float32 (N, C, H, W) in [-1, 1]; labels: int64 (N,); index: int64 (N,), place in the split; rows: the same
+    where these are consecutive, known without asking the device.
 
     Text: tokens int64 (N, T+1), of which `inputs` are the first T and `targets` the last. Each row goes on where the row
     of that `index` ended in the batch before, unless `fresh`, bool (N,), says that its stream begins here: then what a
@@ -69,6 +70,7 @@ class Batch:
     images: Tensor | None = None
     labels: Tensor | None = None
     index: Tensor | None = None
+    rows: range | None = None
     tokens: Tensor | None = None
     mask: Tensor | None = None
     fresh: Tensor | None = None
@@ -101,9 +103,10 @@ class Batch:
 
     def map(self, change: Any) -> Batch:
         """The batch with `change` applied to every tensor."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("extra", "rows")}
         return Batch(
             **{name: None if tensor is None else change(tensor) for name, tensor in own.items()},
+            rows=self.rows,
             extra={key: change(value) for key, value in self.extra.items()},
         )
 
@@ -111,4 +114,7 @@ class Batch:
         """Equal consecutive parts (the last may be smaller), for gradient accumulation."""
         size = -(-len(self) // parts)
         starts = range(0, len(self), size)
-        return [self.map(lambda t, s=s: t[s : s + size]) for s in starts]
+        made = [self.map(lambda t, s=s: t[s : s + size]) for s in starts]
+        for part, start in zip(made, starts, strict=True):
+            part.rows = None if self.rows is None else self.rows[start : start + size]
+        return made

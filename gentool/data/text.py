@@ -189,7 +189,8 @@ class TextPipeline:
         if mask is None:
             mask = torch.ones(len(starts), width, dtype=torch.bool)
         index = torch.arange(len(starts), device=self.device)
-        return Batch(tokens=found, mask=mask.to(self.device), fresh=fresh.to(self.device), index=index)
+        return Batch(tokens=found, mask=mask.to(self.device), fresh=fresh.to(self.device), index=index,
+                     rows=range(len(starts)))  # fmt: skip
 
     # -- a split in order -------------------------------------------------------------------------------------------
 

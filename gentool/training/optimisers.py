@@ -15,14 +15,19 @@ from gentool.settings import Optim
 class PhaseOptimiser:
     """The parameters of one submodule, their optimiser, and clipping."""
 
-    def __init__(self, name: str, module: nn.Module, config: Optim) -> None:
+    def __init__(self, name: str, module: nn.Module, config: Optim, *, recorded: bool = False) -> None:
+        """recorded: its steps may become part of a graph (`gentool.training.graphs`): the rate is a tensor, `rate`, if the
+        optimiser has a form that reads it on the device."""
         self.name = name
         self.config = config
         self.named = [(key, p) for key, p in module.named_parameters() if p.requires_grad]
         self.parameters = [p for _, p in self.named]
         if not self.parameters:
             raise UsageError(f"The phase '{name}' has no parameters to train.")
-        self.optimiser = _build(self.parameters, config)
+        self.rate: Tensor | None = None
+        if recorded and _fused(self.parameters, config):
+            self.rate = torch.tensor(config.lr, dtype=torch.float32, device=self.parameters[0].device)
+        self.optimiser = _build(self.parameters, config, self.rate)
         # Of a phase that is the whole model every leaf is wanted; naming them all costs autograd a walk of the graph.
         self.inputs = None if name == "model" else self.parameters
 
@@ -30,13 +35,19 @@ class PhaseOptimiser:
         """Gradients of this phase's parameters alone; others are not even computed."""
         loss.backward(inputs=self.inputs)  # type: ignore[no-untyped-call]
 
-    def step(self, lr: float, clip: float) -> Tensor | None:
+    def set_rate(self, lr: float) -> None:
+        """The learning rate of the next steps."""
+        if self.rate is not None:
+            self.rate.fill_(lr)
+            return
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+
+    def step(self, clip: float) -> Tensor | None:
         """Clip, update, forget the gradients. Gives the gradient's norm before clipping (None where it is not needed)."""
         norm = None
         if clip > 0:
             norm = nn.utils.clip_grad_norm_(self.parameters, clip, foreach=True)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return norm
@@ -74,19 +85,23 @@ def _fused(parameters: list[nn.Parameter], config: Optim) -> bool:
     )
 
 
-def _build(parameters: list[nn.Parameter], config: Optim) -> torch.optim.Optimizer:
+def _build(parameters: list[nn.Parameter], config: Optim, rate: Tensor | None) -> torch.optim.Optimizer:
     fused = _fused(parameters, config)  # one pass over the parameters: a fifth of the time on a CPU
+    lr: float | Tensor = config.lr if rate is None else rate
+    capturable = rate is not None
     if config.name == "adam":
         return torch.optim.Adam(
-            parameters, config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=fused
-        )
+            parameters, lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=fused,
+            capturable=capturable,
+        )  # fmt: skip
     if config.name == "adamw":
         return torch.optim.AdamW(
-            parameters, config.lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=fused
-        )
+            parameters, lr, betas=config.betas, eps=config.eps, weight_decay=config.weight_decay, fused=fused,
+            capturable=capturable,
+        )  # fmt: skip
     if config.name == "sgd":
         return torch.optim.SGD(
-            parameters, config.lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
+            parameters, lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
         )
     return torch.optim.RMSprop(
         parameters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -32,6 +32,24 @@ class Objective(Protocol):
     """What `LossSpec.factory(config)` makes."""
 
     def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]: ...
+
+
+@dataclass(frozen=True)
+class Like:
+    """Which steps are alike: those of one `key`. `progress`: of each phase that has its own, as in `Phase.progress`."""
+
+    key: Hashable = None
+    progress: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Alike(Protocol):
+    """An objective that reads `step.index` or `step.progress`, and says what of it is the same from step to step, so that
+    steps can be recorded once and replayed (`gentool.training.graphs`). Others' steps are all alike."""
+
+    def alike(self, step: Step) -> Like | None:
+        """Steps of one key make the same operations, and no number but their batch, their draws, the learning rate and
+        `Phase.progress` differs. None: this step is like no other."""
 
 
 @runtime_checkable

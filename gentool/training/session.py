@@ -31,6 +31,7 @@ from gentool.runs.lock import RunLock
 from gentool.show.text import safe_text
 from gentool.specs import initial_fields
 from gentool.training.devices import deterministic, pick_device, settle
+from gentool.training.graphs import CudaRecorder, Recorder
 from gentool.training.trainer import Hooks, Trainer
 
 
@@ -128,8 +129,8 @@ def opened(run: RunFolder) -> Iterator[RunFolder]:
             raise
 
 
-def trainer(made: Plan, run: RunFolder, hooks: Hooks) -> Trainer:
-    """The trainer of a plan in its run folder."""
+def trainer(made: Plan, run: RunFolder, hooks: Hooks, recorder: Recorder | None = None) -> Trainer:
+    """The trainer of a plan in its run folder. recorder: what makes graphs of steps, where it is not CUDA."""
     config = made.config
     examples = config["validation"].examples
     if config["train"].compile:
@@ -139,6 +140,11 @@ def trainer(made: Plan, run: RunFolder, hooks: Hooks) -> Trainer:
     if examples and made.pipeline.has("validation"):
         size = config["train"].batch_size
         validation = lambda: made.pipeline.batches("validation", max(size, 64), examples)  # noqa: E731
+    if config["train"].cuda_graph == "yes" and recorder is None:
+        if made.device.type == "cuda":
+            recorder = CudaRecorder()
+        else:
+            hooks.notice(f"train.cuda_graph = yes: there are no CUDA graphs on a {made.device.type}.")
     return Trainer(
         model=made.model,
         objective=registry().load(config.loss_spec.factory)(config["loss"]),
@@ -149,6 +155,7 @@ def trainer(made: Plan, run: RunFolder, hooks: Hooks) -> Trainer:
         device=made.device,
         metadata=made.metadata,
         hooks=hooks,
+        recorder=recorder,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -19,6 +20,7 @@ from gentool.runs import checkpoint
 from gentool.runs.folder import MetricsLog, RunFolder
 from gentool.training import schedule
 from gentool.training.devices import autocast
+from gentool.training.graphs import Recorder, StepGraphs
 from gentool.training.optimisers import Ema, PhaseOptimiser
 from gentool.training.phases import Objective, Phase, Stateful
 from gentool.training.signals import StopRequest
@@ -67,16 +69,20 @@ class Trainer:
     device: torch.device
     metadata: dict[str, Any]
     hooks: Hooks = field(default_factory=Hooks)
+    recorder: Recorder | None = None  # makes graphs of the steps
 
     def __post_init__(self) -> None:
         self.train = self.config["train"]
         self.progress = Progress(accumulate=self.train.accumulate)
         self.optimisers = {
-            phase: PhaseOptimiser(phase, self.module(phase), self.config["optim"][phase])
+            phase: PhaseOptimiser(
+                phase, self.module(phase), self.config["optim"][phase], recorded=self.recorder is not None
+            )
             for phase in self.config.model_spec.phases
         }
         self.ema = Ema(self.model, self.train.ema) if self.train.ema > 0 else None
         self.step_compute: Objective = self.objective
+        self.graphs = StepGraphs(self, self.recorder) if self.recorder is not None else None
         self._log_every = 1 if self.device.type == "cpu" else 10  # reading a loss waits for the GPU
         self._pending: list[tuple[int, float, dict[str, Any]]] = []
         self._monitor = self.config.loss_spec.monitor
@@ -156,7 +162,8 @@ class Trainer:
         batch = self.train_batch(index, self.train.batch_size)
         values: dict[str, Any] = {}
         try:
-            self._run_phases(self._micro_batches(batch, step), step, values)
+            if self.graphs is None or not self.graphs.step(batch, step, values):
+                self.run_phases(self._micro_batches(batch, step), step, values)
         except torch.OutOfMemoryError:
             if values:  # a phase of this step is updated already: to begin it again would be another run
                 raise self._too_large(index) from None
@@ -201,8 +208,17 @@ class Trainer:
             f"{self.progress.accumulate} parts; try a smaller --batch-size, --precision bf16, or a smaller model."
         )
 
-    def _run_phases(self, runs: list[Any], step: Step, values: dict[str, Any]) -> None:
-        """Advance one generator a micro-batch in lockstep: all backwards of a phase, then its one update."""
+    def rate(self, phase: str, step: Step, progress: float | None = None) -> float:
+        """The learning rate of a phase (progress: its own share of its budget), a float32 number: as a tensor holds it."""
+        spent = step.progress if progress is None else progress
+        peak: float = self.optimisers[phase].config.lr
+        return ctypes.c_float(peak * schedule.factor(self.config["schedule"], step.index, spent)).value
+
+    def run_phases(self, runs: list[Any], step: Step, values: dict[str, Any], *, rates: bool = True) -> None:
+        """Advance one generator a micro-batch in lockstep: all backwards of a phase, then its one update.
+
+        rates: set the learning rates; else they are set already.
+        """
         while True:
             phases: list[Phase] = []
             for run in runs:
@@ -222,16 +238,15 @@ class Trainer:
                 return
             name = phases[0].name
             optimiser = self.optimisers[name]
-            own = phases[0].progress
-            progress = step.progress if own is None else own
-            lr = optimiser.config.lr * schedule.factor(self.config["schedule"], step.index, progress)
-            norm = optimiser.step(lr, self.train.clip)
+            if rates:
+                values[f"lr/{name}"] = lr = self.rate(name, step, phases[0].progress)
+                optimiser.set_rate(lr)
+            norm = optimiser.step(self.train.clip)
             values[f"{name}/loss"] = _mean([p.loss.detach() for p in phases])
             for key in phases[0].scalars:
                 values[f"{name}/{key}"] = _mean([p.scalars[key] for p in phases])
             if norm is not None:
                 values[f"{name}/gradient_norm"] = norm
-            values[f"lr/{name}"] = lr
 
     # -- what is written ----------------------------------------------------------------------------------------
 

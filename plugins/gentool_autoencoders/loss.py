@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, softplus
 
-from gentool import Batch, Phase, Step, UsageError
+from gentool import Batch, Like, Phase, Step, UsageError
 
 from .likelihoods import unit
 
@@ -55,6 +55,10 @@ class Elbo:
     def beta(self, step: Step) -> float:
         beta, warmup = self.config.beta, self.config.warmup
         return beta * min(1.0, step.progress / warmup) if warmup else beta
+
+    def alike(self, step: Step) -> Like | None:
+        """No step is like another while beta rises."""
+        return Like("beta") if step.progress >= self.config.warmup else None
 
     def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]:
         x, y = data_of(batch, model)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from gentool import Batch, Phase, Step, UsageError
+from gentool import Batch, Like, Phase, Step, UsageError
 
 if TYPE_CHECKING:
     from gentool_gan import GameConfig, WassersteinConfig
@@ -79,6 +79,14 @@ class Game:
         """Further terms of D's loss by name, each with its weight; i counts the discriminator steps of this step."""
         return {}
 
+    def alike(self, step: Step) -> Like:
+        """The steps whose discriminator updates have the same terms."""
+        return Like(tuple(self.penalised(step, i) for i in range(self.config.critic_steps)))
+
+    def penalised(self, step: Step, i: int) -> bool:
+        """Whether the discriminator's update i of a step has R1's term."""
+        return self.config.r1 > 0 and (step.index * self.config.critic_steps + i) % self.config.r1_every == 0
+
     def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]:
         if batch.images is None:
             raise UsageError("An adversarial loss needs pictures: choose an image data set with --data.")
@@ -104,7 +112,7 @@ class Game:
     ) -> Phase:
         """One update of D. R1 is lazy (Karras et al. 2020, appendix B): every few updates, as many times as heavy."""
         every = self.config.r1_every
-        if self.config.r1 > 0 and (step.index * self.config.critic_steps + i) % every == 0:
+        if self.penalised(step, i):
             real, r1 = r1_penalty(eager(discriminator), x, y)
             terms = {"r1": (every * self.config.r1 / 2, r1)}
             d_fake = discriminator(fake, y)

@@ -43,8 +43,10 @@ class SequenceConfig(BackboneConfig):
 
     hidden: int = option(64, "H: features of each layer", ge=1, le=8192)
     layers: int = option(1, "layers one above the other (tcn: blocks, each of twice the dilation)", ge=1, le=64)
-    steps: Literal["rows", "pixels", "permuted"] = option(
-        "rows", "how a picture is read: by rows, by pixels, or by pixels in one fixed shuffled order"
+    steps: Literal["rows", "pixels", "permuted", "frames"] = option(
+        "rows",
+        "how a picture is read: by rows, by pixels, by pixels in one fixed shuffled order; frames: a clip whose frames "
+        "are the channels, each seen through two convolutions",
     )
     task: Literal["many-to-one", "many-to-many", "one-to-many"] = option(
         "many-to-one",

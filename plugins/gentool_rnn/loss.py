@@ -28,6 +28,13 @@ def wide(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
+def _rows(batch: Batch) -> range | None:
+    """Which rows of the text's streams a batch holds; they are consecutive."""
+    if batch.rows is not None or batch.index is None:
+        return batch.rows
+    return range(int(batch.index[0]), int(batch.index[-1]) + 1)
+
+
 class NextToken:
     """L = mean_t -log p(x_{t+1} | x_1 ... x_t) in nats a token, one update a chunk of steps.
 
@@ -61,28 +68,28 @@ class NextToken:
 
     def _take(self, batch: Batch) -> dict[str, Tensor] | None:
         """The state of the batch's rows, of zeros where a stream begins anew; None where all do."""
-        rows = batch.index
-        if rows is None or not self._state or int(rows.max()) >= len(next(iter(self._state.values()))):
+        rows = _rows(batch)
+        if rows is None or not self._state or rows.stop > len(next(iter(self._state.values()))):
             return None
-        state = {name: part[rows] for name, part in self._state.items()}
-        if batch.fresh is not None:
-            for part in state.values():
-                part[batch.fresh] = 0
-        return state
+        state = {name: part[rows.start : rows.stop] for name, part in self._state.items()}
+        if batch.fresh is None:
+            return state
+        begins = batch.fresh
+        return {name: part.masked_fill(begins.view(-1, *[1] * (part.dim() - 1)), 0) for name, part in state.items()}
 
     def _keep(self, batch: Batch, state: Mapping[str, Tensor]) -> None:
-        rows = batch.index
+        rows = _rows(batch)
         if rows is None:
             return
         there = max((len(part) for part in self._state.values()), default=0)
-        if len(rows) == max(there, int(rows.max()) + 1):  # all rows there are, in order
+        if len(rows) == max(there, rows.stop):  # all rows there are
             self._state = {name: part.contiguous() for name, part in state.items()}
             return
         for name, part in state.items():
-            room = part.new_zeros(max(there, int(rows.max()) + 1), *part.shape[1:])
+            room = part.new_zeros(max(there, rows.stop), *part.shape[1:])
             if there:
                 room[:there] = self._state[name]
-            room[rows] = part
+            room[rows.start : rows.stop] = part
             self._state[name] = room
 
 

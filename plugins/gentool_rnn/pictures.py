@@ -4,6 +4,8 @@ many-to-one    reads all of the picture; the class after the last step is scored
 many-to-many   the same, the class after every step: an answer that gets better while it reads
 one-to-many    reads the class, then what it has given out itself; every step of the picture is scored: p(picture | class).
                Its classifier is Bayes' rule: p(class | picture) is proportional to p(picture | class)
+
+A clip is a picture whose channels are its frames: read frame by frame, it is a video (Donahue et al. 2015).
 """
 
 from __future__ import annotations
@@ -24,8 +26,25 @@ if TYPE_CHECKING:
 ORDER_SEED = 92916  # of the one permutation, the same in every run, so that figures are comparable
 
 
+class Frames(nn.Module):
+    """What of each frame goes on to the steps' net: (N, T, H W) -> (N, T, features), by convolutions over it alone."""
+
+    def __init__(self, height: int, width: int, features: int):
+        super().__init__()
+        self.size = (1, height, width)
+        self.first = nn.Conv2d(1, 16, 5, stride=2, padding=2)
+        self.second = nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        self.linear = nn.Linear(32 * -(-height // 4) * -(-width // 4), features)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        x = F.relu(self.first(steps.reshape(-1, *self.size)))
+        x = F.relu(self.second(x)).flatten(1)
+        return F.relu(self.linear(x)).view(*steps.shape[:2], -1)
+
+
 class Sequence(nn.Module):
-    """images (N, C, H, W) as T steps of F numbers: rows (H of C W), or pixels (H W of C), perhaps in a shuffled order."""
+    """images (N, C, H, W) as T steps of F numbers: rows (H of C W), pixels (H W of C), perhaps in a shuffled order, or
+    frames (C of H W)."""
 
     order: Tensor
 
@@ -36,14 +55,21 @@ class Sequence(nn.Module):
             raise UsageError(f"'sequence' reads pictures with classes, which '{info.name}' does not have.")
         channels, height, width = info.image
         self.classes = len(info.classes)
-        self.count = height if config.steps == "rows" else height * width  # T
-        self.features = channels * width if config.steps == "rows" else channels  # F
+        pixels = height * width
+        # T steps of F numbers
+        self.count, self.features = {"rows": (height, channels * width), "frames": (channels, pixels)}.get(
+            config.steps, (pixels, channels)
+        )
         order = torch.arange(self.count)
         if config.steps == "permuted":
             order = torch.randperm(self.count, generator=torch.Generator().manual_seed(ORDER_SEED))
         self.register_buffer("order", order)
         self.emits = config.task == "one-to-many"
-        self.backbone = build(config, self.features + (self.classes if self.emits else 0))
+        seen = self.features + (self.classes if self.emits else 0)
+        self.enter: nn.Module = nn.Identity()
+        if config.steps == "frames" and not self.emits:
+            self.enter, seen = Frames(height, width, config.hidden), config.hidden
+        self.backbone = build(config, seen)
         self.head = nn.Linear(self.backbone.width, self.features if self.emits else self.classes)
 
     def facts(self) -> dict[str, float | str]:
@@ -56,6 +82,8 @@ class Sequence(nn.Module):
         """(N, C, H, W) -> (N, T, F)."""
         if self.config.steps == "rows":
             return images.permute(0, 2, 1, 3).flatten(2)
+        if self.config.steps == "frames":
+            return images.flatten(2)
         return images.flatten(2).transpose(1, 2)[:, self.order]
 
     def to_images(self, steps: Tensor) -> Tensor:
@@ -64,6 +92,8 @@ class Sequence(nn.Module):
         channels, height, width = self.info.image
         if self.config.steps == "rows":
             return steps.view(-1, height, channels, width).permute(0, 2, 1, 3)
+        if self.config.steps == "frames":
+            return steps.view(-1, channels, height, width)
         back = torch.empty_like(steps)
         back[:, self.order] = steps
         return back.transpose(1, 2).reshape(-1, channels, height, width)
@@ -78,7 +108,7 @@ class Sequence(nn.Module):
                 for y in range(self.classes)
             ]
             return torch.stack(per_class, 2).cumsum(1)
-        features, _ = self.backbone(self.to_steps(images), self.backbone.start(len(images)))
+        features, _ = self.backbone(self.enter(self.to_steps(images)), self.backbone.start(len(images)))
         logits: Tensor = self.head(self._drop(features))
         return logits
 
@@ -86,7 +116,7 @@ class Sequence(nn.Module):
         """(N, classes), after the last step."""
         if self.emits:
             return self.step_logits(images)[:, -1]
-        logits: Tensor = self.head(self._drop(self.backbone.last(self.to_steps(images))))
+        logits: Tensor = self.head(self._drop(self.backbone.last(self.enter(self.to_steps(images)))))
         return logits
 
     def _drop(self, features: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from gentool import Batch, Phase, Step, UsageError
+from gentool import Batch, Like, Phase, Step, UsageError
 
 from .codebook import perplexity
 from .likelihood import discretised_logistic, precise
@@ -42,14 +42,25 @@ class TwoStage:
     def __init__(self, config: VQConfig):
         self.config = config
 
+    def alike(self, step: Step) -> Like | None:
+        """The steps of a stage; but the first may begin the codebook."""
+        stage, spent = self.stage(step)
+        return None if step.index == 0 else Like(stage, {stage: spent})
+
+    def stage(self, step: Step) -> tuple[str, float]:
+        """The phase that is trained, and how much of its share of the budget is spent, in [0, 1]."""
+        start = self.config.prior_from
+        if step.progress < start:
+            return "autoencoder", step.progress / start
+        return "prior", (step.progress - start) / (1 - start) if start < 1 else 1.0
+
     def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]:
         if batch.images is None:
             raise UsageError("vqvae needs pictures: choose an image data set with --data.")
-        start = self.config.prior_from
-        if step.progress < start:
-            yield self.autoencoder(model, batch.images, step, step.progress / start)
+        stage, spent = self.stage(step)
+        if stage == "autoencoder":
+            yield self.autoencoder(model, batch.images, step, spent)
         else:
-            spent = (step.progress - start) / (1 - start) if start < 1 else 1.0
             yield self.prior(model, batch.images, batch.labels, spent)
 
     def autoencoder(self, model: Any, x: Tensor, step: Step, progress: float) -> Phase:

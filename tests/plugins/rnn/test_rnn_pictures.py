@@ -34,12 +34,12 @@ def model(task: str = "many-to-one", size: tuple[int, int, int] = (2, 3, 4), **c
     return made.double().eval()
 
 
-@pytest.mark.parametrize("steps", ["rows", "pixels", "permuted"])
+@pytest.mark.parametrize("steps", ["rows", "pixels", "permuted", "frames"])
 def test_steps_and_back(steps):
     net = model(steps=steps)
     x = torch.randn(5, 2, 3, 4, dtype=torch.double)
     made = net.to_steps(x)
-    assert made.shape == ((5, 3, 8) if steps == "rows" else (5, 12, 2))
+    assert made.shape == {"rows": (5, 3, 8), "frames": (5, 2, 12)}.get(steps, (5, 12, 2))
     assert torch.equal(net.to_images(made), x)
     if steps == "rows":
         assert torch.equal(made[1, 2], x[1, :, 2].flatten())
