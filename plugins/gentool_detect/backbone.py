@@ -10,7 +10,7 @@ a picture's features are those it has on a canvas of its own (convolutions pad w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -109,54 +109,58 @@ class Residual(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Pictures (N, 3, H, W) -> features of strides 8, 16 and 32, with their `Places`.
+    """Pictures (N, 3, H, W) -> features by stride (4, 8, 16, 32), with their `Places`.
 
-    widths: channels of the four stages (strides 4, 8, 16, 32); blocks: residual blocks of each. The stem cuts the
+    widths: channels of the four stages; blocks: residual blocks of each; deepest: the stride of the last one. The stem cuts the
     picture into patches of 4x4 pixels: on a CPU convolutions of whole pictures at full size would cost most of the time.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], blocks: Sequence[int]):
+    def __init__(self, channels: int, widths: Sequence[int], blocks: Sequence[int], deepest: int = 32):
         super().__init__()
-        self.widths = tuple(widths)
         self.stem = nn.Conv2d(channels, widths[0], 4, 4, bias=False)
         self.norm = Norm(widths[0])
         self.stages = nn.ModuleList()
         inputs = widths[0]
-        for number, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+        for stride, width, count in zip(STRIDES, widths, blocks, strict=True):
+            if stride > deepest:
+                break
             stage = nn.ModuleList()
             for block in range(count):
-                stage.append(Residual(inputs, width, 2 if number and not block else 1))
+                stage.append(Residual(inputs, width, 2 if stride > 4 and not block else 1))
                 inputs = width
             self.stages.append(stage)
 
-    def forward(self, images: Tensor, size: Tensor) -> tuple[list[Tensor], Places]:
+    def forward(self, images: Tensor, size: Tensor) -> tuple[dict[int, Tensor], Places]:
         images = trimmed(images, size)
         places = Places(size, (images.shape[2], images.shape[3]))
         mask = places.mask(4)
         x = F.relu(self.norm(keep(self.stem(images), mask), mask))
-        maps = []
-        for stride, stage in zip(STRIDES, self.stages, strict=True):
+        maps = {}
+        for stride, stage in zip(STRIDES, self.stages, strict=False):
             for block in stage:  # type: ignore[attr-defined]
                 x = block(x, places.mask(stride))
-            maps.append(x)
-        return maps[1:], places
+            maps[stride] = x
+        return maps, places
 
 
 class Pyramid(nn.Module):
-    """The feature pyramid (Lin et al. 2017, figure 3): every level sees what the coarser ones know."""
+    """The feature pyramid (Lin et al. 2017, figure 3): every level sees what the coarser ones know.
 
-    def __init__(self, widths: Sequence[int], channels: int):
+    widths: channels of the backbone's stages; finest: the stride of the first level, 4 or 8; the last is 32.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, finest: int = 8):
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
-        self.smooth = nn.ModuleList(ConvNorm(channels, channels) for _ in widths)
+        first = STRIDES.index(finest)
+        self.strides = STRIDES[first:]
+        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths[first:])
+        self.smooth = nn.ModuleList(ConvNorm(channels, channels) for _ in self.strides)
 
-    def forward(self, maps: Sequence[Tensor], places: Places) -> list[Tensor]:
+    def forward(self, maps: Mapping[int, Tensor], places: Places) -> list[Tensor]:
         above: Tensor | None = None
         levels = []
-        for x, lateral, smooth, stride in reversed(
-            list(zip(maps, self.lateral, self.smooth, STRIDES[1:], strict=True))
-        ):
-            x = keep(lateral(x), places.mask(stride))
+        for lateral, smooth, stride in reversed(list(zip(self.lateral, self.smooth, self.strides, strict=True))):
+            x = keep(lateral(maps[stride]), places.mask(stride))
             if above is not None:
                 doubled = F.interpolate(above, scale_factor=2.0, mode="nearest")[:, :, : x.shape[2], : x.shape[3]]
                 x = x + keep(doubled, places.mask(stride))

@@ -22,6 +22,7 @@ class SingleStageConfig(BackboneConfig):
     """model.* of `single-stage`."""
 
     channels: int = option(64, "channels of the pyramid and the head", ge=4, le=2048)
+    finest: Literal[4, 8] = option(8, "the pyramid's first level: pixels a cell is wide; 4 for small things")
     depth: int = option(2, "convolutions of each of the head's two towers", ge=0, le=8)
     places: Literal["anchors", "points"] = option(
         "anchors", "boxes from anchors (RetinaNet), or anchor-free from points"
@@ -50,8 +51,9 @@ class SingleStageLossConfig:
 class FasterRCNNConfig(BackboneConfig):
     """model.* of `detect`."""
 
-    pyramid: bool = option(True, "features and proposals from a pyramid of strides 8, 16, 32; false: from one map")
+    pyramid: bool = option(True, "features and proposals from a pyramid of maps; false: from one map")
     channels: int = option(64, "channels of the pyramid", ge=4, le=2048)
+    finest: Literal[4, 8] = option(8, "the pyramid's first level: pixels a cell is wide; 4 for small things")
     stride: Literal[8, 16, 32] = option(16, "without a pyramid: pixels a cell of the map is wide")
     anchor: float = option(3.0, "side of an anchor of scale 1 in strides", gt=0, le=64)
     scales: tuple[float, ...] = option((1.0,), "pyramid: sides of a place's anchors, relative to `anchor`")
@@ -70,11 +72,11 @@ class RegionLossConfig:
     """loss.* of `regions`."""
 
     regions: int = option(64, "regions a picture that are learned from", ge=1, le=10_000)
-    share: float = option(0.25, "of these are positive at most", ge=0, le=1)
+    share: float = option(0.5, "of these are positive at most (Fast R-CNN: 0.25)", ge=0, le=1)
     positive: float = option(0.5, "IoU from which a region is to find a box", ge=0, le=1)
     negative: float = option(0.5, "IoU below which a region is background", ge=0, le=1)
     classes: float = option(1.0, "weight of the regions' class term", ge=0, le=100)
-    boxes: float = option(1.0, "weight of the regions' box term", ge=0, le=100)
+    boxes: float = option(2.0, "weight of the regions' box term", ge=0, le=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class FasterRCNNLossConfig(RegionLossConfig):
     anchor_positive: float = option(0.7, "IoU from which an anchor is an object", ge=0, le=1)
     anchor_negative: float = option(0.3, "IoU below which an anchor is background", ge=0, le=1)
     rpn_objectness: float = option(1.0, "weight of the proposal network's objectness term", ge=0, le=100)
-    rpn_boxes: float = option(1.0, "weight of the proposal network's box term", ge=0, le=100)
+    rpn_boxes: float = option(2.0, "weight of the proposal network's box term", ge=0, le=100)
 
 
 @dataclass(frozen=True, kw_only=True)

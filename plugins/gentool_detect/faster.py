@@ -65,10 +65,10 @@ class FasterRCNN(RegionDetector, nn.Module):
     def __init__(self, config: FasterRCNNConfig, info: DataInfo):
         super().__init__()
         self.prepare(config, info)
-        self.backbone = Backbone(3, config.widths, config.blocks)
-        self.strides = STRIDES[1:] if config.pyramid else (config.stride,)
+        self.backbone = Backbone(3, config.widths, config.blocks, 32 if config.pyramid else config.stride)
+        self.pyramid = Pyramid(config.widths, config.channels, config.finest) if config.pyramid else None
+        self.strides = self.pyramid.strides if self.pyramid else (config.stride,)
         channels = config.channels if config.pyramid else config.widths[STRIDES.index(config.stride)]
-        self.pyramid = Pyramid(config.widths[1:], channels) if config.pyramid else None
         scales = config.scales if config.pyramid else config.map_scales
         self.shapes = anchor_shapes(self.strides, config.anchor, scales, config.ratios)
         self.rpn = ProposalNetwork(channels, self.shapes.shape[1])
@@ -77,7 +77,7 @@ class FasterRCNN(RegionDetector, nn.Module):
 
     def features(self, images: Tensor, size: Tensor) -> Features:
         maps, places = self.backbone(images, size)
-        levels = self.pyramid(maps, places) if self.pyramid else [maps[STRIDES[1:].index(self.strides[0])]]
+        levels = self.pyramid(maps, places) if self.pyramid else [maps[self.strides[0]]]
         grid = make_grid(places, self.strides, self.shapes)
         return Features(levels, places, grid, *self.rpn(levels, places, self.strides))
 
@@ -137,5 +137,5 @@ class FasterRCNN(RegionDetector, nn.Module):
         ]
 
     def facts(self) -> dict[str, float | str]:
-        maps = "pyramid of strides 8, 16, 32" if self.pyramid else f"one map of stride {self.strides[0]}"
+        maps = f"pyramid of strides {self.strides}" if self.pyramid else f"one map of stride {self.strides[0]}"
         return {**self.sizes(), "proposals": f"RPN, {self.config.proposals} a picture", "features": maps}

@@ -56,6 +56,9 @@ CARDS: Keys = {
     "validation.every": 500,
 }
 
+# What is far away in a scene is ten pixels wide, and counts only where its box is right to the pixel.
+FINE: Keys = {"model.finest": 4, "train.batch_size": 8, "train.ema": 0.998, "schedule.warmup": 100}
+
 POINTS: Keys = {"model.places": "points"}
 
 SINGLE_OBJECT: Mapping[str, Keys] = {"debug": {**DEBUG, **SMALL_HEAD}}
@@ -63,7 +66,7 @@ SINGLE_OBJECT: Mapping[str, Keys] = {"debug": {**DEBUG, **SMALL_HEAD}}
 SINGLE_STAGE: Mapping[str, Keys] = {
     "debug": {**DEBUG, "model.channels": 8, "model.depth": 1},
     "anchor-free": POINTS,
-    "scenes": {**POINTS, "train.steps": 3000, "train.ema": 0.998},
+    "scenes": {**POINTS, **FINE, "train.steps": 2400},
     "bccd": {**POINTS, **BCCD, "train.steps": 1650},
     "playing-cards": {**POINTS, **CARDS, "train.steps": 2400},
 }
@@ -75,8 +78,8 @@ DETECT: Mapping[str, Keys] = {
     "debug": {**DEBUG, **SMALL_HEAD, "model.channels": 8, "model.proposals": 10, "loss.anchors": 16, "loss.regions": 8},
     "fpn": {"model.pyramid": True},
     "single-map": SINGLE_MAP,
-    "scenes": {"train.steps": 3000, "train.ema": 0.998},
-    "bccd": {**BCCD, "train.steps": 2000},
+    "scenes": {**FINE, "model.channels": 48, "model.anchor": 4.0, "train.steps": 2400},
+    "bccd": {**BCCD, "train.steps": 1300},
     "playing-cards": {**CARDS, "train.steps": 2400},
 }
 
@@ -86,11 +89,11 @@ PROPOSED: Keys = {"data.flip": "none"}
 RCNN: Mapping[str, Keys] = {
     "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.side": 16, "model.context": 2,
               "model.proposals": 10, "loss.regions": 8},
-    "bccd": {**BCCD, **PROPOSED, "data.jitter": 1.0, "data.colour": 0.0, "train.steps": 1200},
+    "bccd": {**BCCD, **PROPOSED, "data.jitter": 1.0, "data.colour": 0.0, "train.steps": 400},
 }  # fmt: skip
 
 FAST_RCNN: Mapping[str, Keys] = {
     "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.bins": 2, "model.proposals": 10,
               "loss.regions": 8},
-    "bccd": {**BCCD, **PROPOSED, "data.jitter": 1.0, "data.colour": 0.0, "train.steps": 1200},
+    "bccd": {**BCCD, **PROPOSED, "data.jitter": 1.0, "data.colour": 0.0, "model.blocks": (1, 4, 1, 1), "train.steps": 700},
 }  # fmt: skip

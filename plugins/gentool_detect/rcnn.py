@@ -64,7 +64,7 @@ class RCNN(Proposed, nn.Module):
     def __init__(self, config: RCNNConfig, info: DataInfo):
         super().__init__()
         self.prepare(config, info)
-        self.backbone = Backbone(3, config.widths, config.blocks)
+        self.backbone = Backbone(3, config.widths, config.blocks, 16)
         cells = -(-config.side // 16)
         self.head = RegionHead(config.widths[2] * cells**2, config.hidden, len(info.classes))
         self.begin()
@@ -90,7 +90,7 @@ class RCNN(Proposed, nn.Module):
         grown[:, 3:] += border
         crops = roi_align(images, grown, (side, side), 1.0, sampling_ratio=self.config.samples)
         maps, _ = self.backbone(crops, torch.full((len(rois), 2), side, device=rois.device))
-        found: Tensor = maps[1]
+        found: Tensor = maps[16]
         return found
 
 
@@ -102,14 +102,14 @@ class FastRCNN(Proposed, nn.Module):
     def __init__(self, config: FastRCNNConfig, info: DataInfo):
         super().__init__()
         self.prepare(config, info)
-        self.backbone = Backbone(3, config.widths, config.blocks)
+        self.backbone = Backbone(3, config.widths, config.blocks, config.stride)
         channels = config.widths[STRIDES.index(config.stride)]
         self.head = RegionHead(channels * config.bins**2, config.hidden, len(info.classes))
         self.begin()
 
     def features(self, images: Tensor, size: Tensor) -> Tensor:
         maps, _ = self.backbone(images, size)
-        return bordered(maps[STRIDES[1:].index(self.config.stride)])
+        return bordered(maps[self.config.stride])
 
     def look(self, images: Tensor, features: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
         pooling = roi_pool if self.config.pooling == "pool" else roi_align

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gentool import DataInfo
 from gentool.sampling import Detections
 
-from .backbone import STRIDES, Backbone, Places
+from .backbone import Backbone, Places
 from .boxes import clip
 from .detecting import Detecting, Found
 
@@ -30,7 +30,7 @@ class SingleObject(Detecting, nn.Module):
     def __init__(self, config: SingleObjectConfig, info: DataInfo):
         super().__init__()
         self.prepare(config, info)
-        self.backbone = Backbone(3, config.widths, config.blocks)
+        self.backbone = Backbone(3, config.widths, config.blocks, 16)
         self.cells = config.cells
         inputs = config.widths[2] * config.cells**2
         self.hidden = nn.Sequential(nn.Linear(inputs, config.hidden), nn.ReLU())
@@ -44,7 +44,7 @@ class SingleObject(Detecting, nn.Module):
     def predict(self, images: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """(N, classes), (N, 4), float32."""
         maps, places = self.backbone(images, size)
-        x = self.hidden(pooled(maps[1], places, STRIDES[2], self.cells).flatten(1))
+        x = self.hidden(pooled(maps[16], places, 16, self.cells).flatten(1))
         return self.classes(x).float(), self.box(x).float()
 
     def find(self, images: Tensor, size: Tensor, found: Found) -> list[Detections]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from gentool import DataInfo
 from gentool.sampling import Detections
 
-from .backbone import STRIDES, Backbone, ConvNorm, Places, Pyramid
+from .backbone import Backbone, ConvNorm, Places, Pyramid
 from .boxes import clip
 from .coding import decode, from_distances
 from .detecting import Detecting, Found, finish
@@ -60,11 +60,11 @@ class Head(nn.Module):
         nn.init.constant_(self.classes.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
         self.shape = (per_place, classes, box)
 
-    def forward(self, levels: list[Tensor], places: Places) -> tuple[Tensor, Tensor]:
+    def forward(self, levels: list[Tensor], places: Places, strides: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """(N, A, classes), (N, A, box) of all levels, float32."""
         _, classes, box = self.shape
         logits, boxes = [], []
-        for x, stride in zip(levels, STRIDES[1:], strict=True):
+        for x, stride in zip(levels, strides, strict=True):
             mask = places.mask(stride)
             c = b = x
             for one, two in zip(self.class_tower, self.box_tower, strict=True):
@@ -88,20 +88,21 @@ class SingleStage(Detecting, nn.Module):
         super().__init__()
         self.prepare(config, info)
         self.backbone = Backbone(3, config.widths, config.blocks)
-        self.pyramid = Pyramid(config.widths[1:], config.channels)
+        self.pyramid = Pyramid(config.widths, config.channels, config.finest)
+        strides = self.pyramid.strides
         self.anchored = config.places == "anchors"
         self.bins = config.bins
         per = len(config.scales) * len(config.ratios) if self.anchored else 1
         box = 4 if self.anchored else 4 * (config.bins + 1)
         self.head = Head(config.channels, config.depth, len(info.classes), box, per)
-        self.shapes = anchor_shapes(STRIDES[1:], config.anchor, config.scales, config.ratios) if self.anchored else None
+        self.shapes = anchor_shapes(strides, config.anchor, config.scales, config.ratios) if self.anchored else None
         self.begin()
 
     def dense(self, images: Tensor, size: Tensor) -> Dense:
         """What every place predicts."""
         maps, places = self.backbone(images, size)
-        logits, raw = self.head(self.pyramid(maps, places), places)
-        grid = make_grid(places, STRIDES[1:], self.shapes)
+        logits, raw = self.head(self.pyramid(maps, places), places, self.pyramid.strides)
+        grid = make_grid(places, self.pyramid.strides, self.shapes)
         if self.anchored:
             return Dense(logits, decode(raw, grid.boxes), raw, grid)
         raw = raw.view(*raw.shape[:2], 4, self.bins + 1)
