@@ -9,16 +9,21 @@ bound in likelihood.py, samplers as mathematics in solvers.py and around a model
 
 from __future__ import annotations
 
-from gentool import LossSpec, ModelSpec, Output, SamplerSpec, hookimpl
+from gentool import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, hookimpl
 
 from . import presets
 from .configs import (
     AncestralConfig,
+    ChainConfig,
     DDIMConfig,
     DenoisingConfig,
     DiffusionConfig,
     FewStepsConfig,
+    ForwardConfig,
+    GuidanceConfig,
     HybridConfig,
+    SolverStepsConfig,
+    VlbConfig,
 )
 
 HOME = "gentool_diffusion"
@@ -31,9 +36,9 @@ DIFFUSION = ModelSpec(
     output=Output.IMAGE,
     loss="denoising",
     sampler="dpm-solver",
-    evaluators=("fid",),
+    evaluators=("vlb",),
     dataset="digits",
-    offers=("diffusion", "elbo", "likelihood"),
+    offers=("diffusion", "elbo", "likelihood", "encode", "decode"),
     paper="Ho et al. 2020, arXiv:2006.11239",
     defaults=presets.DEFAULTS,
     presets=presets.PRESETS,
@@ -109,5 +114,56 @@ def gentool_samplers() -> list[SamplerSpec]:
             pictures="may",
             paper="Lu et al. 2022, arXiv:2211.01095",
             aliases=("dpm-solver-2m",),
+        ),
+        SamplerSpec(
+            name="chain",
+            summary="The way from noise to picture: x_t, and what the network takes for the picture then",
+            factory=f"{HOME}.views:chain",
+            needs=("diffusion",),
+            config=ChainConfig,
+            view=True,
+            paper="Song et al. 2021, arXiv:2010.02502",
+        ),
+        SamplerSpec(
+            name="guidance",
+            summary="Columns of classifier-free guidance, rows of noise and class",
+            factory=f"{HOME}.views:guidance_scales",
+            needs=("diffusion",),
+            config=GuidanceConfig,
+            view=True,
+            paper="Ho & Salimans 2022, arXiv:2207.12598",
+        ),
+    ]
+
+
+@hookimpl
+def gentool_evaluators() -> list[EvaluatorSpec]:
+    return [
+        EvaluatorSpec(
+            name="vlb",
+            summary="Bits per dimension by the variational bound, and its terms over t",
+            factory=f"{HOME}.evaluate:Vlb",
+            needs=("diffusion", "likelihood"),
+            config=VlbConfig,
+            paper="Ho et al. 2020, equation 5",
+        ),
+        EvaluatorSpec(
+            name="solver-steps",
+            summary="FID against the number of network calls, for several samplers",
+            factory=f"{HOME}.evaluate:SolverSteps",
+            needs=("diffusion",),
+            config=SolverStepsConfig,
+            streams="none",
+            view=True,
+        ),
+        EvaluatorSpec(
+            name="forward",
+            summary="The forward process alone: test pictures on their way to noise",
+            factory=f"{HOME}.views:Forward",
+            needs=("diffusion",),
+            config=ForwardConfig,
+            streams="none",
+            view=True,
+            paper="Ho et al. 2020, equation 4",
         ),
     ]

@@ -116,3 +116,46 @@ class DDIMConfig(FewStepsConfig):
 
     steps: int = option(50, "moments at which the network is asked", ge=1, le=10_000)
     eta: float = option(0.0, "fresh noise: 0 none, 1 as much as the ancestral sampler", ge=0, le=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardConfig:
+    """Of `forward`."""
+
+    n: int = option(6, "pictures", ge=1, le=64)
+    columns: int = option(10, "moments, evenly from the picture to noise", ge=2, le=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainConfig(FewStepsConfig):
+    """sampler.* of `chain`."""
+
+    rows: int = option(6, "pictures, each with a row of x_t and below it a row of what is taken for x_0", ge=1, le=64)
+    columns: int = option(10, "moments that are shown", ge=2, le=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidanceConfig:
+    """sampler.* of `guidance`."""
+
+    scales: tuple[float, ...] = option((0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0), "strengths of the guidance, a column each")
+    rows: int = option(8, "pictures of the noise, a row each, the classes in turn", ge=1, le=64)
+    steps: int = option(20, "moments at which the network is asked", ge=1, le=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlbConfig:
+    """Of `vlb`."""
+
+    draws: int = option(16, "moments t > 0 of each picture, spread evenly over 1 .. T-1; 0: every one", ge=0, le=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverStepsConfig:
+    """Of `solver-steps`."""
+
+    n: int = option(1000, "samples of each", ge=2)
+    steps: tuple[int, ...] = option((5, 10, 20, 50), "how many steps")
+    solvers: tuple[str, ...] = option(("ddim", "dpm-solver", "heun"), "which samplers")
+    ancestral: bool = option(False, "the ancestral chain of all T steps too (slow)")
+    metric: str = option("fid", "the evaluator whose first figure is plotted")

@@ -327,10 +327,11 @@ class _NormSiLU(torch.autograd.Function):
         y, mean, rstd = norm_silu_forward.op(x, weight, bias, groups)
         ctx.save_for_backward(x, weight, bias, mean, rstd)
         ctx.groups = groups
-        return y  # type: ignore[no-any-return]
+        made: Tensor = y
+        return made
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         dx, dweight, dbias = norm_silu_backward.op(grad, *ctx.saved_tensors, ctx.groups)
         return dx, dweight.sum(0), dbias.sum(0), None
@@ -339,5 +340,5 @@ class _NormSiLU(torch.autograd.Function):
 def group_norm_silu(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
     """silu(GroupNorm(x)) of x (N, C, H, W): weight and bias (C,) scale and shift every channel after normalising."""
     if norm_silu_forward.uses_triton(x.device):
-        return _NormSiLU.apply(x, weight, bias, groups)  # type: ignore[no-any-return]
+        return _NormSiLU.apply(x, weight, bias, groups)  # type: ignore[no-untyped-call, no-any-return]
     return F.silu(F.group_norm(x, groups, weight, bias, EPS))

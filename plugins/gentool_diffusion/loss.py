@@ -95,4 +95,5 @@ class Hybrid(Denoising):
         alpha, sigma = model.alpha_sigma(t)
         mean, _ = model.translate(out.detach(), x_t, alpha, sigma)
         terms = likelihood.terms(model, x0, x_t, t, mean, between) / x0[0].numel()
-        return self.config.vlb * model.schedule.steps * terms.mean()
+        weighted: Tensor = self.config.vlb * model.schedule.steps * terms.mean()
+        return weighted

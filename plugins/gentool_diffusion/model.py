@@ -6,6 +6,7 @@ destroyed picture what it was. x is (N, C, H, W), t (N,), labels (N,) or None; `
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from gentool import DataInfo, Step, UsageError
 from . import likelihood
 from .networks import Dense, Embedding, UNet
 from .schedule import Schedule
+from .solvers import ddim_code
 
 if TYPE_CHECKING:
     from .configs import DiffusionConfig, ProcessConfig
+
+CODE_STEPS = 50  # of DDIM, between a picture and the noise that stands for it
 
 
 @dataclass
@@ -149,6 +153,19 @@ class Diffusion(Process):
         )
 
     # -- capabilities ---------------------------------------------------------------------------------------------
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of the noise that stands for a picture."""
+        return math.prod(self.shape)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Pictures of noise z (N, C H W) by DDIM, which is deterministic: so z is a latent code (Song et al. 2021)."""
+        return self.pictures(ddim_code(self, z.view(-1, *self.shape), labels, CODE_STEPS, into_noise=False))
+
+    def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The noise (N, C H W) from which `decode` draws pictures: DDIM's path the other way."""
+        return ddim_code(self, images, labels, CODE_STEPS, into_noise=True).flatten(1)
 
     def elbo(self, images: Tensor, labels: Tensor | None, step: Step) -> tuple[Tensor, Tensor]:
         """(log p(x_0|x_1), the KL terms of all later steps) in nats, each (N,): equation 5 of Ho et al. 2020, one draw
