@@ -15,7 +15,9 @@ class NetworkConfig:
     latent: int = option(16, "dimensions of the code z", ge=1, le=4096)
     architecture: Literal["mlp", "conv"] = option("mlp", "fully connected, or strided convolutions (sides % 4 == 0)")
     hidden: tuple[int, ...] = option((256, 256), "mlp: widths of the hidden layers, in the encoder's order")
-    width: int = option(32, "conv: channels after one halving; doubled by each further, at most fourfold", ge=1, le=1024)
+    width: int = option(
+        32, "conv: channels after one halving; doubled by each further, at most fourfold", ge=1, le=1024
+    )
     blocks: int = option(0, "conv: residual blocks at each size; 0: plain strided convolutions", ge=0, le=32)
     activation: Literal["tanh", "relu", "leaky-relu", "silu", "gelu"] = option("silu", "nonlinearity of the networks")
 
@@ -78,7 +80,9 @@ class ImportanceConfig:
 class DamageConfig:
     """loss.* of `mse` and `bce`: what is done to the picture that goes in. What should come out is the clean one."""
 
-    noise: float = option(0.0, "deviation of Gaussian noise added, for pixels in [-1, 1]: a denoising autoencoder", ge=0)
+    noise: float = option(
+        0.0, "deviation of Gaussian noise added, for pixels in [-1, 1]: a denoising autoencoder", ge=0
+    )
     mask: float = option(0.0, "share of patches set to black: a masked autoencoder", ge=0, lt=1)
     patch: int = option(4, "side of a masked patch in pixels", ge=1, le=1024)
 

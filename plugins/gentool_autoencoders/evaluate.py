@@ -79,7 +79,9 @@ class Bound:
             found["discrete"] = self.terms(batch.images, labels, True)[self.name]
         for key, nats in found.items():
             if not torch.isfinite(nats).all():
-                raise GentoolError(f"{self.context.model_name} gives a picture of {self.context.dataset} no finite bound.")
+                raise GentoolError(
+                    f"{self.context.model_name} gives a picture of {self.context.dataset} no finite bound."
+                )
             self.means.setdefault(key, Mean()).add(nats)
         self.calls += 1
 
@@ -98,7 +100,9 @@ class Bound:
             scalars.append(Scalar(title, m.mean, "nats", m.error))
         of = self.means.get("discrete") or (self.means[self.name] if levels == 2 else None)
         if of is not None:
-            scalars.append(Scalar("bits/dim", of.mean * bits, "bits/dim", None if of.error is None else of.error * bits))
+            scalars.append(
+                Scalar("bits/dim", of.mean * bits, "bits/dim", None if of.error is None else of.error * bits)
+            )
         given = " given its class" if getattr(self.model, "conditional", False) else ""
         return Report(name=self.name, scalars=scalars, protocol=f"{self.how()}{given}, {self.data()}, {self.pixels()}")
 

@@ -49,7 +49,9 @@ class Bernoulli(nn.Module):
         return (step.uniform(*a.shape, purpose="pixels") < torch.sigmoid(a)).to(a.dtype) * 2 - 1
 
     def protocol(self) -> str:
-        return "Bernoulli over binarised pixels" if self.binary else "cross-entropy of real-valued intensities in [0, 1]"
+        return (
+            "Bernoulli over binarised pixels" if self.binary else "cross-entropy of real-valued intensities in [0, 1]"
+        )
 
 
 class Gaussian(nn.Module):

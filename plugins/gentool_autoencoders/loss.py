@@ -1,10 +1,10 @@
 """Objectives of autoencoders. N pictures x, latent z, labels never appear in a formula: they condition every term.
 
-    elbo        Kingma & Welling 2014, equation 10
-    beta-vae    Higgins et al. 2017, equation 4
-    iwae        Burda, Grosse & Salakhutdinov 2016, equation 8
-    mse, bce    reconstruction, from a clean or a damaged picture (Vincent et al. 2008; He et al. 2022)
-    vae-gan     Larsen et al. 2016, algorithm 1
+elbo        Kingma & Welling 2014, equation 10
+beta-vae    Higgins et al. 2017, equation 4
+iwae        Burda, Grosse & Salakhutdinov 2016, equation 8
+mse, bce    reconstruction, from a clean or a damaged picture (Vincent et al. 2008; He et al. 2022)
+vae-gan     Larsen et al. 2016, algorithm 1
 """
 
 from __future__ import annotations

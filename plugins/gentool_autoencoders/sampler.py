@@ -66,7 +66,9 @@ def traverse(
         images=torch.cat([row(j) for j in chosen]),
         labels=None if labels is None else labels[:1].expand(columns * len(chosen)),
         columns=columns,
-        captions=[f"z{j} = {float(v):+.1f}" if i == 0 else f"{float(v):+.1f}" for j in chosen for i, v in enumerate(values)],
+        captions=[
+            f"z{j} = {float(v):+.1f}" if i == 0 else f"{float(v):+.1f}" for j in chosen for i, v in enumerate(values)
+        ],
         title=f"each row: one dimension of z from {-reach:g} to {reach:g}",
     )
 
@@ -108,5 +110,8 @@ def classes(
     z = step.noise(columns, model.latent).repeat(len(names), 1)
     y = torch.arange(len(names), device=z.device).repeat_interleave(columns)
     yield Samples(
-        images=model.decode(z, y), labels=y, columns=columns, title="each row: a class; each column: one z for all classes"
+        images=model.decode(z, y),
+        labels=y,
+        columns=columns,
+        title="each row: a class; each column: one z for all classes",
     )

@@ -41,7 +41,9 @@ class RowStates:
     def __init__(self, layer: RowLSTM, n: int, width: int, labels: Tensor | None):
         self.taps, self.reach = layer.taps, layer.state.shape[1] // 2
         self.k_is = layer.input.weight.t()
-        self.bias = layer.input.bias if labels is None or layer.label is None else layer.input.bias + layer.label(labels)
+        self.bias = (
+            layer.input.bias if labels is None or layer.label is None else layer.input.bias + layer.label(labels)
+        )
         self.k_ss = layer.state[0].flatten(0, 1)
         self.h = layer.state.new_zeros(n, width + 2 * self.reach, layer.hidden)
         self.c = layer.state.new_zeros(n, width, layer.hidden)
@@ -101,9 +103,7 @@ class RightStates:
         self.k_is = torch.stack([layer.input.weight[size:].t() for layer in layers])
         bias = [layer.input.bias[size:].expand(states[0].row.shape[1], -1) for layer in layers]
         if labels is not None:
-            bias = [
-                b if layer.label is None else b + layer.label(labels)[:, size:] for b, layer in zip(bias, layers)
-            ]
+            bias = [b if layer.label is None else b + layer.label(labels)[:, size:] for b, layer in zip(bias, layers)]
         self.bias = torch.stack(bias)
         self.above = torch.stack([layer.state[1, 0] for layer in layers])
         self.beside = torch.stack([layer.state[1, 1] for layer in layers])

@@ -414,7 +414,12 @@ def _paint_case(
     rows = reach + (config.get("field", "full") == "full")
     macs = layers * (rows * (2 * reach + 1) * p * 2 * p + 4 * p * p + (reach + 1) * p * 2 * p + p * p)
     return Case(
-        name=name, make=make, bytes=4 * macs, flops=2 * macs * size[1] * size[2] * n, instructions=(budget, 15.0), seconds=1.0
+        name=name,
+        make=make,
+        bytes=4 * macs,
+        flops=2 * macs * size[1] * size[2] * n,
+        instructions=(budget, 15.0),
+        seconds=1.0,
     )
 
 

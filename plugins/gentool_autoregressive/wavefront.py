@@ -58,9 +58,7 @@ class Wavefront:
         self.p = p
 
         def plane(features: int, margin: int) -> Plane:
-            return Plane(
-                weights.values, self.height, self.n, self.width, features, margin=margin, slope=self.slope
-            )
+            return Plane(weights.values, self.height, self.n, self.width, features, margin=margin, slope=self.slope)
 
         reach = [layer.reach for layer in weights.layers]
         self.v = [plane(p if i else planes, reach[i]) for i in range(len(reach))]  # inputs of each layer

@@ -86,7 +86,7 @@ def finish(boxes: Tensor, scores: Tensor, size: Tensor, found: Found, inside: Te
     solid = ((chosen[:, 2:] - chosen[:, :2]) > 0).all(1)
     chosen, score, label = chosen[solid], score[solid], label[solid]
     if found.soft > 0:
-        kept, lowered = soft_nms(chosen, score, label, sigma=found.soft, threshold=found.threshold)
+        kept, lowered = soft_nms(chosen, score, label, sigma=found.soft, floor=found.threshold, most=found.limit)
         chosen, score, label = chosen[kept], lowered, label[kept]
     else:
         kept = batched_nms(chosen, score, label, found.nms)

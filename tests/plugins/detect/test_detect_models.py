@@ -13,9 +13,10 @@ from gentool_detect.backbone import Backbone, Norm, Places, Pyramid
 from gentool_detect.boxes import iou
 from gentool_detect.detecting import Found, finish
 from gentool_detect.single_object import pooled
+from gentool_detect.views import stages
 from safetensors.torch import save_file
 
-from gentool import DataInfo, UsageError, build_model
+from gentool import Batch, DataInfo, Samples, Step, UsageError, build_model
 from gentool.config import Layer, resolve
 from gentool.runs import checkpoint
 from gentool.runs.source import open_source
@@ -101,6 +102,22 @@ def test_what_counts_as_found_is_the_users_to_say() -> None:
     assert 0.05 < float(soft.scores[soft.labels == 0][-1]) < 0.3
     each = finish(torch.stack((boxes, boxes + 20), 1), scores, size, Found(threshold=0.2, nms=0.5))
     assert each.boxes[each.labels == 1].tolist() == [[21, 20, 31, 30]]
+
+
+def test_the_stages_of_a_picture_are_shown_with_and_without_its_true_boxes() -> None:
+    images, size = torch.rand(1, 3, 64, 96) * 2 - 1, torch.tensor([[60, 90]])
+    blank = {"size": size, "boxes": torch.zeros(1, 1, 4), "box_labels": torch.tensor([[-1]])}
+    blank["crowd"] = torch.zeros(1, 1, dtype=torch.bool)
+    known = {**blank, "boxes": torch.tensor([[[10.0, 10, 50, 40]]]), "box_labels": torch.tensor([[1]])}
+    for name, count in {"rcnn": 3, "fast-rcnn": 3, "detect": 3, "single-stage": 3}.items():
+        for extra, more in ((known, 2), (blank, 1)):
+            (made,) = stages(net(name), 1, step=Step(seed=0), given=Batch(images=images, extra=extra))
+            assert isinstance(made, Samples)
+            assert made.images is not None
+            assert made.captions is not None
+            assert len(made.images) == len(made.captions) == count + more
+            assert made.images.shape[2:] == (240, 360)
+            assert ("matched" in made.captions[1]) == (more == 2)
 
 
 def test_an_unknown_option_of_detect_is_refused() -> None:
