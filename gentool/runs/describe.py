@@ -232,14 +232,19 @@ def _show_text(path: Path) -> None:
 # -- several runs ------------------------------------------------------------------------------------------------------
 
 
+def differing_keys(runs: Sequence[RunView]) -> list[str]:
+    """The config keys in which runs differ, in order; one that a run lacks differs too."""
+    keys = sorted({key for run in runs for key in run.config})
+    return [key for key in keys if len({repr(run.config.get(key)) for run in runs}) > 1]
+
+
 def compare_runs(
     runs: Sequence[RunView], *, metrics: Sequence[str] = (), out: Path | None = None, as_json: bool = False
 ) -> None:
     """Several runs beside each other on stdout, each under a letter."""
     letters = [chr(ord("A") + i) for i in range(len(runs))]
     logs = [read_metrics(run.path, thin=_ROWS) for run in runs]
-    keys = sorted({key for run in runs for key in run.config})
-    differ = [key for key in keys if len({repr(run.config.get(key)) for run in runs}) > 1]
+    differ = differing_keys(runs)
     names = sorted({name for log in logs for name in log.names()}, key=key_rank)
     last = [{**log.last(), **run.last} for log, run in zip(logs, runs, strict=True)]
     if as_json:

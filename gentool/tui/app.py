@@ -119,6 +119,14 @@ class GentoolApp(App[None]):
 
         self.push_screen(RunPage(run, pane))
 
+    def show_runs(self, query: str) -> None:
+        """The table of runs with that filter."""
+        from gentool.tui.screens.runs import RunsPage
+
+        self.action_tab("runs")
+        if isinstance(self.screen, RunsPage):
+            self.screen.filter_by(query)
+
     def open_compare(self, runs: list[RunView]) -> None:
         """Show two to four runs beside each other."""
         from gentool.tui.screens.compare import ComparePage

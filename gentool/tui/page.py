@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from gentool.runs.reader import RunView
+from gentool.show.text import cell_width
 from gentool.tui.places import TABS
 from gentool.tui.widgets.bar import Bar, Part
 
@@ -27,17 +28,24 @@ class KeyBar(Bar):
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
         self.call_after_refresh(self._changed)
 
+    def on_resize(self) -> None:
+        self._changed()
+
     def _changed(self, _: object = None) -> None:
         if not self.is_attached or self.app.screen is not self.screen:
             return
         parts: list[Part] = []
         seen: set[str] = set()
+        room = self.size.width - 8  # for the help at the right end
         for _, binding, enabled, _ in self.screen.active_bindings.values():
             if not binding.show or not enabled or binding.action in seen or not binding.description:
                 continue
             seen.add(binding.action)
             action = f"app.press('{binding.key}')"
             key = self.app.get_key_display(binding)
+            room -= cell_width(f"{key} {binding.description}   ")
+            if room < -3:
+                break
             parts += [Part(f"{key} ", "key", action), Part(f"{binding.description}   ", "soft", action)]
         self.show(parts, [Part("? ", "key", "app.help"), Part("help", "soft", "app.help")])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import on, work
@@ -14,15 +14,14 @@ from textual.containers import Horizontal
 from gentool.evaluating import Curve
 from gentool.runs.describe import wants_log
 from gentool.runs.index import LogIndex
-from gentool.runs.metrics import Metrics
 from gentool.runs.reader import RunView
 from gentool.show import units
 from gentool.show.text import safe_text
+from gentool.tui.follow import Followed, clip_left, smoother
 from gentool.tui.page import Pane, binding
 from gentool.tui.widgets.grid import Cell, Column, Grid
 from gentool.tui.widgets.plot import Line, Plot, value_at
 
-SMOOTHNESS = (0, 1, 2, 5, 10, 20)  # hundredths of the curve that a mean goes over
 MOST_PINNED = 5
 REDRAW = 0.25  # seconds between two drawings at the least
 
@@ -37,34 +36,6 @@ class Series:
     @property
     def key(self) -> str:
         return f"{self.run}\0{self.name}"
-
-
-@dataclass
-class Followed:
-    """A log and the curves made from it, by (name, x)."""
-
-    index: LogIndex
-    curves: dict[tuple[str, str], Curve] = field(default_factory=dict)
-
-    def update(self) -> bool:
-        changed = self.index.update()
-        if changed:
-            self.curves = {}
-            self.index.save()
-        return changed
-
-    @property
-    def metrics(self) -> Metrics:
-        return self.index.metrics
-
-    def curve(self, name: str, x: str) -> Curve:
-        found = self.curves.get((name, x))
-        if found is None:
-            rows = [row for row in self.metrics.rows if name in row and x in row]
-            scale = 1.0 if x == "step" else 1 / 60
-            found = Curve(name, [row[x] * scale for row in rows], [row[name] for row in rows])
-            self.curves[name, x] = found
-        return found
 
 
 class SeriesGrid(Grid[Series]):
@@ -270,8 +241,7 @@ class MetricsPane(Pane):
             self._list()
 
     def action_smooth(self, by: int) -> None:
-        at = SMOOTHNESS.index(self.smooth) + by
-        self.smooth = SMOOTHNESS[max(0, min(at, len(SMOOTHNESS) - 1))]
+        self.smooth = smoother(self.smooth, by)
         self.draw()
 
     def action_log(self) -> None:
@@ -306,9 +276,3 @@ class MetricsPane(Pane):
                 curve = followed.curve(series.name, "step")
                 rows = "".join(f"{x:g},{y:.8g}\n" for x, y in zip(curve.x, curve.y, strict=True))
                 self.tool.copy(f"step,{series.name}\n{rows}", f"{len(curve.x):,} points of {safe_text(series.name)}")
-
-
-def clip_left(name: str, width: int) -> str:
-    """The end of a metric's name, which tells it from others, where the whole has no room."""
-    name = safe_text(name)
-    return name if len(name) <= width else "…" + name[-(width - 1) :]

@@ -15,8 +15,8 @@ from gentool.runs.describe import facts, next_commands, shown_value, wants_log
 from gentool.runs.index import LogIndex
 from gentool.runs.metrics import Metrics
 from gentool.runs.reader import RunView
+from gentool.tui.follow import Followed
 from gentool.tui.page import Pane, binding
-from gentool.tui.screens.metrics import Followed
 from gentool.tui.widgets.grid import Cell, Column, Grid
 from gentool.tui.widgets.plot import Line, Plot
 
@@ -138,7 +138,7 @@ def items(run: RunView, *, every: bool) -> list[Item]:
     if run.config and run.model:
         config = shlex.quote(str(run.path / "config.toml"))
         found.append(Item("command", "repeat", f"gentool train {shlex.quote(run.model)} --config {config}"))
-    found += [Item("command", line.split()[1], line) for line in next_commands(run)]
+    found += [Item("command", _verb(line), line) for line in next_commands(run)]
     config_rows = [(key, shown_value(value), run.changed.get(key, "default")) for key, value in run.config.items()]
     chosen = [row for row in config_rows if every or row[2] not in _PLAIN]
     left = len(config_rows) - len(chosen)
@@ -147,3 +147,8 @@ def items(run: RunView, *, every: bool) -> list[Item]:
     if left and not every:
         found.append(Item("note", "", f"{left} more are defaults: d shows them"))
     return found
+
+
+def _verb(line: str) -> str:
+    words = line.split()
+    return words[2] if words[1] == "runs" else words[1]

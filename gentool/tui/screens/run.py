@@ -13,7 +13,7 @@ from textual.widgets import Static
 from gentool.runs.reader import RunView, read_run
 from gentool.tui.page import Page, Pane, binding
 from gentool.tui.places import PANES
-from gentool.tui.screens.runs import STATUS_LOOK
+from gentool.tui.screens.runs import STATUS_LOOK, short_name
 from gentool.tui.widgets.bar import Part
 
 
@@ -50,8 +50,10 @@ class RunPage(Page):
     def where(self) -> list[Part]:
         mark, look = STATUS_LOOK[self.run_view.status]
         style = {"live": "live", "bad": "bad"}.get(look, "soft")
-        parts = [Part("‹ ", "key", "screen.back"), Part(self.run_view.name, "strong", "screen.back"), Part("  ")]
-        parts += [Part(f"{mark} {self.run_view.status}", style), Part("   ")]
+        wide = self.app.size.width >= 110
+        name = self.run_view.name if wide else short_name(self.run_view)[:24]
+        parts = [Part("‹ ", "key", "screen.back"), Part(name, "strong", "screen.back"), Part(" ")]
+        parts += [Part(f"{mark} {self.run_view.status if wide else ''}", style), Part("  " if wide else "")]
         for number, place in enumerate(PANES, 1):
             here, action = place.name == self.current, f"screen.pane('{place.name}')"
             parts += [
@@ -61,9 +63,12 @@ class RunPage(Page):
             ]
         return parts
 
+    def on_resize(self) -> None:
+        self.draw_top()
+
     def status(self) -> list[Part]:
         run = self.run_view
-        if run.step is None:
+        if run.step is None or self.app.size.width < 100:
             return []
         total = f"/{run.total:,}" if run.total else ""
         return [Part(f"step {run.step:,}{total}", "soft")]

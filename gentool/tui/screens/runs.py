@@ -53,6 +53,12 @@ FALLS = {"age": False, "step": True}
 ORDERS = ("age", "id", "status", "model", "step", "loss", "best")
 
 
+class RunsGrid(Grid[RunView]):
+    """Runs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [binding("enter,l", "choose", "Open", show=True)]
+
+
 class RunsPage(Page):
     """The table of runs."""
 
@@ -95,7 +101,7 @@ class RunsPage(Page):
             yield Static("/", id="slash", markup=False)
             yield Input(placeholder="filter: model:gan status:running loss<0.3", id="filter", compact=True)
             yield Static("", id="said", markup=False)
-        yield Grid[RunView](COLUMNS, self._cell, lambda run: run.name, id="runs")
+        yield RunsGrid(COLUMNS, self._cell, lambda run: run.name, id="runs")
         yield Static("", classes="empty", id="none", markup=False)
 
     def on_mount(self) -> None:
@@ -232,6 +238,11 @@ class RunsPage(Page):
         self.sort, self.falls = key, falls
         self.rearrange()
 
+    def filter_by(self, text: str) -> None:
+        """Filter by a line of terms, as if it were typed."""
+        self.query_one("#filter", Input).value = text
+        self.grid.focus()
+
     def action_filter(self) -> None:
         self.query_one("#filter", Input).focus()
 
@@ -355,6 +366,12 @@ def _step(page: RunsPage, run: RunView, width: int) -> Cell:
         return short(run.step)
     done: Piece = (short(run.step), "text")
     return [done, (f"/{short(run.total)}", "soft")]
+
+
+def short_name(run: RunView) -> str:
+    """A run's name without its date."""
+    date, name = run.name[:11], run.name[11:]
+    return safe_text(name if name and date[:4].isdigit() and date[-1] == "_" else run.name)
 
 
 def short(count: int) -> str:

@@ -155,7 +155,7 @@ class SamplesPane(Pane):
             keep = same and before.pixels.shape == found.pixels.shape  # type: ignore[union-attr]
             album = None
             if found.pixels is not None:
-                album = _album(shot, found)
+                album = album_of(shot, found)
             pictures.show(album, keep=keep)
         self._draw_about()
 
@@ -272,7 +272,7 @@ class SamplesPane(Pane):
         self._timer.pause()
 
 
-def _album(shot: Shot, found: Look) -> Album:
+def album_of(shot: Shot, found: Look) -> Album:
     """The pictures of a file. Rows that mean something stay; previews are laid out anew to fill the panel."""
     assert found.pixels is not None
     pairs = shot.kind == "reconstructions" and len(found.pixels) == 2 * (found.columns or 0)

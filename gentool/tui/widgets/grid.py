@@ -42,7 +42,7 @@ class Column:
     sorts: bool = True
 
 
-class Grid(ScrollView, Generic[T], can_focus=True):
+class Grid(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     """Rows under a heading. `cell(row, column key, width)` gives what stands in a cell, `key(row)` what the row is."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -59,7 +59,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     Grid > .grid--bad { color: $bad; }
     Grid > .grid--warn { color: $warn; }
     Grid > .grid--live { color: $live; }
-    Grid > .grid--mark { color: $accent; text-style: bold; }
+    Grid > .grid--mark { color: $accent; }
     Grid > .grid--cursor { background: $cursor; }
     Grid > .grid--hover { background: $block-hover-background; }
     Grid:nocolor > .grid--cursor { text-style: reverse; }
@@ -72,7 +72,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         binding("pageup,ctrl+u", "page(-1)", "Page up"),
         binding("home,g", "edge(-1)", "To the top"),
         binding("end,G", "edge(1)", "To the bottom"),
-        binding("enter,l", "choose", "Open", show=True),
+        binding("enter,l", "choose", "Open"),
     ]
     ALLOW_SELECT = False
     cursor: reactive[int] = reactive(0, repaint=False)
@@ -110,6 +110,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self.columns = tuple(columns)
         self.cell, self.key = cell, key
         self.rows: list[T] = []
+        self.top = 1 if any(column.title for column in columns) else 0  # lines of the heading
         self.sorted_by = ""  # a column's key, with a - where it falls
         self._index: dict[str, int] = {}
         self._hover = -1
@@ -129,7 +130,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         self.rows = list(rows)
         self._index = {self.key(row): i for i, row in enumerate(self.rows)}
         found = self._index.get(here, None) if here is not None and not at_top else None
-        size = Size(self.size.width, len(self.rows) + 1)
+        size = Size(self.size.width, len(self.rows) + self.top)
         if size != self.virtual_size:
             self.virtual_size = size
         at = found if found is not None else min(self.cursor, max(len(self.rows) - 1, 0))
@@ -141,19 +142,19 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     def redraw(self, keys: Collection[str]) -> None:
         """Draw the rows of these keys again, those that are on the screen."""
         first = round(self.scroll_y)
-        last = first + self.size.height - 1
+        last = first + self.size.height - self.top
         if len(keys) > self.size.height:
             self.refresh()
             return
         for key in keys:
             i = self._index.get(key)
             if i is not None and first <= i < last:
-                self.refresh(Region(0, i - first + 1, self.size.width, 1))
+                self.refresh(Region(0, i - first + self.top, self.size.width, 1))
 
     def rows_seen(self) -> list[T]:
         """The rows on the screen."""
         first = round(self.scroll_y)
-        return self.rows[first : first + max(self.size.height - 1, 0)]
+        return self.rows[first : first + max(self.size.height - self.top, 0)]
 
     def index_of(self, key: str) -> int | None:
         return self._index.get(key)
@@ -177,12 +178,12 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         return max(0, min(value, len(self.rows) - 1))
 
     def _line(self, i: int) -> None:
-        y = i - round(self.scroll_y) + 1
-        if 1 <= y < self.size.height:
+        y = i - round(self.scroll_y) + self.top
+        if self.top <= y < self.size.height:
             self.refresh(Region(0, y, self.size.width, 1))
 
     def _reveal(self) -> None:
-        height = max(self.size.height - 1, 1)
+        height = max(self.size.height - self.top, 1)
         first = round(self.scroll_y)
         if self.cursor < first:
             self.scroll_to(y=self.cursor, animate=False, immediate=True)
@@ -204,16 +205,21 @@ class Grid(ScrollView, Generic[T], can_focus=True):
 
     # -- the mouse --------------------------------------------------------------------------------------------------
 
+    @property
+    def wide(self) -> int:
+        """Cells of a line, without the scroll bar."""
+        return self.scrollable_content_region.width
+
     def on_click(self, event: Click) -> None:
         self.focus()
-        if event.y == 0:
+        if event.y < self.top:
             x = 0
-            for column, width in self._layout(self.size.width):
+            for column, width in self._layout(self.wide):
                 if x <= event.x < x + width + GAP and column.sorts:
                     self.post_message(self.Heading(self, column))
                 x += width + GAP
             return
-        i = event.y - 1 + round(self.scroll_y)
+        i = event.y - self.top + round(self.scroll_y)
         if i < len(self.rows):
             again = i == self.cursor and event.chain >= 2
             self.cursor = i
@@ -221,7 +227,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
                 self.action_choose()
 
     def on_mouse_move(self, event: MouseMove) -> None:
-        self._hovered(event.y - 1 + round(self.scroll_y) if event.y else -1)
+        self._hovered(event.y - self.top + round(self.scroll_y) if event.y >= self.top else -1)
 
     def on_leave(self) -> None:
         self._hovered(-1)
@@ -235,7 +241,7 @@ class Grid(ScrollView, Generic[T], can_focus=True):
     # -- drawing ----------------------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self.rows) + 1)
+        self.virtual_size = Size(self.size.width, len(self.rows) + self.top)
         self._reveal()
 
     def set_columns(self, columns: Sequence[Column]) -> None:
@@ -275,11 +281,11 @@ class Grid(ScrollView, Generic[T], can_focus=True):
         return laid
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.wide
         base = self.rich_style
-        if y == 0:
+        if y < self.top:
             return self._heading(width, base)
-        i = y - 1 + round(self.scroll_y)
+        i = y - self.top + round(self.scroll_y)
         if i >= len(self.rows):
             return Strip.blank(width, base)
         over: Style | None = None
