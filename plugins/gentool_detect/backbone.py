@@ -117,6 +117,11 @@ class Backbone(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int], blocks: Sequence[int], deepest: int = 32):
         super().__init__()
+        if min(widths) < 1 or min(blocks) < 0 or min(blocks[1:]) < 1:
+            raise UsageError(
+                f"model.widths = {list(widths)} and model.blocks = {list(blocks)} make no backbone: every width and every "
+                "stage after the first needs 1 at least."
+            )
         self.stem = nn.Conv2d(channels, widths[0], 4, 4, bias=False)
         self.norm = Norm(widths[0])
         self.stages = nn.ModuleList()

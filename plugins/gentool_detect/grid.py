@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gentool import UsageError
+
 from .backbone import Places
 
 
@@ -52,6 +54,8 @@ def make_grid(places: Places, strides: Sequence[int], shapes: Tensor | None = No
 def anchor_shapes(strides: Sequence[int], size: float, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
     """Width and height of anchors, float32 (levels, scales x ratios, 2): area (size stride scale)^2, height / width one
     of the ratios (Ren et al. 2015, section 3.1.1; with levels of a pyramid, Lin et al. 2017, section 4.1)."""
+    if not scales or not ratios or min(*scales, *ratios) <= 0:
+        raise UsageError(f"Anchors have scales and ratios above 0, not {list(scales)} and {list(ratios)}.")
     side = torch.tensor([[size * stride * scale for scale in scales] for stride in strides])
     root = torch.tensor(list(ratios)).sqrt()
     width = side[:, :, None] / root

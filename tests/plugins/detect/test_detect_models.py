@@ -120,6 +120,14 @@ def test_the_stages_of_a_picture_are_shown_with_and_without_its_true_boxes() -> 
             assert ("matched" in made.captions[1]) == (more == 2)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"blocks": (1, 0, 1, 1)}, {"widths": (8, 8, 0, 8)}, {"ratios": ()}, {"scales": (1.0, -1.0)}]
+)
+def test_nets_that_cannot_be_are_refused_in_a_sentence(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="at least|above 0"):
+        net("detect", **wrong)
+
+
 def test_an_unknown_option_of_detect_is_refused() -> None:
     with pytest.raises(UsageError, match="nsm"):
         net("detect").detect(torch.rand(1, 3, 32, 32), torch.tensor([[32, 32]]), nsm=0.5)
