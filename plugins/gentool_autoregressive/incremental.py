@@ -41,54 +41,56 @@ class NadeChain:
     """a_d = c + sum of W_i x_i; the log-odds are b_d + V_d sigmoid(a_d)."""
 
     def __init__(self, model: Nade, n: int, labels: Tensor | None):
-        self.bias, self.rows, self.v = model.bias.unbind(), model.w.unbind(), model.v.unbind()
+        self.bias, self.rows, self.v = model.bias[:, None].expand(-1, n).unbind(), model.w.unbind(), model.v.unbind()
         self.a = model.start(n, labels).clone()
 
     def log_odds(self, d: int) -> Tensor:
-        return torch.mv(self.a.sigmoid(), self.v[d]).add_(self.bias[d])
+        return torch.addmv(self.bias[d], self.a.sigmoid(), self.v[d])
 
     def take(self, d: int, x: Tensor) -> None:
         self.a.addr_(x, self.rows[d])
 
 
 class MadeChain:
-    """The hidden units of each layer sorted by degree; `ends[l][d]` of them have a degree of at most d."""
+    """The hidden units of each layer sorted by degree; `ends[d]` of them have a degree of at most d.
+
+    Units and inputs are rows, (units, n), so that the units of a degree lie together.
+    """
 
     def __init__(self, model: Made, component: int, n: int, labels: Tensor | None):
         order, _, degrees = model.components[component]
         like = model.out.weight
         order = order.to(like.device)
-        self.x = like.new_zeros(n, model.places)  # in the order, not by place
+        self.x = like.new_zeros(model.places, n)  # in the order, not by place
         self.layers: list[tuple[Tensor, Tensor, list[int], Tensor]] = []
-        below = order
+        below, place = order, torch.arange(model.places + 1)
         for i, (layer, degree) in enumerate(zip(model.hidden, degrees)):
             assert isinstance(layer, nn.Linear)
             rank = degree.argsort(stable=True).to(like.device)
-            bias = layer.bias.expand(n, -1)
+            bias = layer.bias[:, None]
             if labels is not None and model.classes:
-                bias = bias + model.label[i](labels)
+                bias = bias + model.label[i](labels).t()
+            ends = torch.searchsorted(degree.sort().values, place, right=True).tolist()
             weight = _picked(layer.weight, rank, below)
-            ends = torch.searchsorted(degree.sort().values, torch.arange(model.places + 1), right=True).tolist()
-            self.layers.append((weight, bias[:, rank], ends, like.new_zeros(n, len(rank))))
+            self.layers.append((weight, bias[rank], ends, like.new_zeros(len(rank), n)))
             below = rank
-        self.v, self.bias = _picked(model.out.weight, order, below).unbind(), model.out.bias[order].unbind()
+        self.v = _picked(model.out.weight, order, below).unbind()
+        self.bias = model.out.bias[order][:, None].expand(-1, n).unbind()
         self.direct = None if model.direct is None else _picked(model.direct, order, order).unbind()
 
     def log_odds(self, d: int) -> Tensor:
         _, _, ends, h = self.layers[-1]
         end = ends[d]  # units of degree 1 .. d see only what is drawn: positions 1 .. d
-        logits = torch.mv(h[:, :end], self.v[d][:end]).add_(self.bias[d])
-        return logits if self.direct is None else logits.addmv_(self.x[:, :d], self.direct[d][:d])
+        logits = torch.addmv(self.bias[d], h[:end].t(), self.v[d][:end])
+        return logits if self.direct is None else logits.addmv_(self.x[:d].t(), self.direct[d][:d])
 
     def take(self, d: int, x: Tensor) -> None:
-        self.x[:, d] = x
+        self.x[d] = x
         below, seen = self.x, d + 1
         for weight, bias, ends, h in self.layers:
             start, end = ends[d], ends[d + 1]
             if end > start:
-                a = torch.addmm(bias[:, start:end], below[:, :seen], weight[start:end, :seen].t())
-                torch.relu_(a)
-                h[:, start:end] = a
+                torch.addmm(bias[start:end], weight[start:end, :seen], below[:seen], out=h[start:end]).relu_()
             below, seen = h, end
 
 
@@ -125,16 +127,15 @@ def draw(
         for rows in (chosen == m).nonzero()[:, 0].split(AT_ONCE):
             chain = model.chain(m, len(rows), None if labels is None else labels[rows])
             u = chances[rows].t().contiguous()
-            kept = None if given is None else given[rows].t().contiguous()
-            drawn = torch.zeros_like(u, dtype=torch.int64)
+            kept = None if given is None else given[rows].t().to(dtype).contiguous()
+            drawn = torch.zeros_like(u)
             for d, place in enumerate(model.order(m)):
-                value = torch.ge(chain.log_odds(d), u[place])
+                value = torch.ge(chain.log_odds(d), u[place], out=drawn[place])
                 if kept is not None:
-                    value = torch.where(kept[place] >= 0, kept[place] == 1, value)
-                drawn[place] = value
-                chain.take(d, value.to(dtype))
+                    value.copy_(torch.where(kept[place] >= 0, kept[place], value))
+                chain.take(d, value)
                 if (d + 1) % every == 0:
-                    x[rows] = drawn.t()
+                    x[rows] = drawn.t().long()
                     images = model.dequantise(model.grid(x))
                     yield Partial(done + len(rows) * (d + 1), n * model.places, images=images)
             done += len(rows) * model.places

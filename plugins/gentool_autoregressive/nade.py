@@ -70,7 +70,7 @@ def _on(x: Tensor) -> list[Tensor]:
     """For each d the pictures in which x_d = 1."""
     d, rows = x.t().nonzero(as_tuple=True)
     counts: list[int] = torch.bincount(d, minlength=x.shape[1]).tolist()
-    return list(torch.split(rows, counts))  # type: ignore[no-untyped-call]
+    return list(torch.split(rows, counts))
 
 
 class Nade(BinaryChain):
