@@ -61,6 +61,10 @@ def sample(
     data: Annotated[
         str | None, typer.Option("--data", help="Pictures of a data set to start from.", metavar="D[:SPLIT]")
     ] = None,
+    complete: Annotated[
+        str | None, typer.Option("--complete", help="A picture whose upper rows are kept; the rest is drawn.", metavar="FILE")
+    ] = None,
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="How many rows --complete keeps; half without.")] = None,
     score: Annotated[
         float, typer.Option("--score", min=0, max=1, help="Draw boxes of at least this score.", metavar="S")
     ] = 0.3,
@@ -81,6 +85,12 @@ def sample(
     """Draw samples: pictures into a file (and the terminal), text to stdout as it is drawn."""
     use_plugins(plugin)
     path = out_path(out, ENDINGS) if out else None
+    from gentool.cli import complete as completing
+
+    completing.check_options(complete, rows, image, data)
+    if complete is not None:
+        sampler, image, n = sampler or completing.SAMPLER, [complete], n or completing.TIMES
+        sets = [*(sets or []), *([] if rows is None else [f"rows={rows}"])]
     opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
     from gentool.scoring import sampler_of
     from gentool.specs import Output
@@ -97,6 +107,9 @@ def sample(
 
     given, n = given_for(opened, spec, where, image=image, data=data, n=n, quiet=quiet)
     n = n or (1 if words else 16)
+    first = None
+    if complete is not None and given is not None:
+        first, given = completing.peek(given)
     events = draw(
         opened.model,
         spec,
@@ -111,6 +124,8 @@ def sample(
     )
     if boxes:
         events = drawn_from(events, score)
+    if first is not None and (path is None or path.suffix.lower() == ".png"):
+        events = completing.with_original(events, first, options)
     facts = {"n": n, "source": opened.origin, "sampler": spec.name, "seed": seed}
     if words and path is None:
         if as_json:

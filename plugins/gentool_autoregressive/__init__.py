@@ -12,7 +12,16 @@ from gentool.hooks import hookimpl
 from gentool.specs import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec
 
 from . import presets
-from .configs import CompleteConfig, DrawConfig, MadeConfig, NadeConfig, NllConfig, PixelCNNConfig, PixelRNNConfig
+from .configs import (
+    CompleteConfig,
+    CompletionConfig,
+    DrawConfig,
+    MadeConfig,
+    NadeConfig,
+    NllConfig,
+    PixelCNNConfig,
+    PixelRNNConfig,
+)
 
 __all__ = ["MadeConfig", "NadeConfig", "PixelCNNConfig", "PixelRNNConfig"]
 
@@ -126,6 +135,15 @@ def gentool_samplers() -> list[SamplerSpec]:
             config=DrawConfig,
             aliases=("raster",),
             paper="van den Oord et al. 2016, arXiv:1606.05328",
+        ),
+        SamplerSpec(
+            name="complete",
+            summary="Upper rows of pictures are kept, and what comes below is drawn given them",
+            factory="gentool_autoregressive.sampler:complete",
+            needs=("grid-density",),
+            config=CompletionConfig,
+            pictures="must",
+            paper="van den Oord et al. 2016, arXiv:1601.06759, figure 1",
         ),
         SamplerSpec(
             name="wavefront",

@@ -83,8 +83,15 @@ class DrawConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompletionConfig(DrawConfig):
+    """sampler.* of `complete`."""
+
+    rows: int = option(0, "upper rows that are kept; 0: half of them", ge=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompleteConfig:
-    """Of `complete`."""
+    """Of `gentool viz --complete`."""
 
     n: int = option(8, "pictures", ge=1, le=64)
     tries: int = option(5, "completions of each", ge=1, le=64)

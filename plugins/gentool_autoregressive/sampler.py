@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gentool import Partial, Samples, Step
+from gentool import Batch, Partial, Samples, Step, UsageError
 
 from . import field
 from .painter import Painter, chances_of
@@ -48,10 +48,36 @@ def wavefront(
     yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature, order=order))
 
 
+def complete(
+    model: Any,
+    n: int,
+    *,
+    step: Step,
+    labels: Tensor | None = None,
+    given: Batch | None = None,
+    rows: int = 0,
+    temperature: float = 1.0,
+) -> Iterator[Partial | Samples]:
+    """x_below ~ p(x_below | x_above), exactly: the upper rows of the pictures `given` are kept, level for level.
+
+    rows: how many are kept; 0: half of them.
+    """
+    if given is None or given.images is None:
+        raise UsageError("Completing starts from a picture: name one with --complete FILE.")
+    height = model.info.image[1]
+    if rows > height:
+        raise UsageError(f"--rows {rows}: the pictures of this model have {height} rows.")
+    known = ((given.images + 1) * ((model.info.levels - 1) / 2)).round().long()
+    known[:, :, rows or height // 2 :] = -1
+    events = model.draw_levels(n, step=step, labels=labels, temperature=temperature, known=known)
+    yield from _samples(model, labels, events)
+
+
 def _samples(model: Any, labels: Tensor | None, events: Iterator[Partial | Tensor]) -> Iterator[Partial | Samples]:
     for event in events:
         if isinstance(event, Tensor):
-            yield Samples(images=model.dequantise(event), labels=model.given(labels))
+            images = event.float() * (2 / (model.info.levels - 1)) - 1
+            yield Samples(images=images, labels=labels)
         else:
             yield event
 
