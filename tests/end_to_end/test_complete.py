@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from gentool import Batch, Partial, Samples
+from gentool.cli.complete import with_original
+from gentool.sampling import Given
 
 MODELS = ["nade", "made", "pixelrnn", "pixelcnn"]
 
@@ -40,10 +45,20 @@ def test_upper_rows_are_kept_and_the_rest_is_drawn(cli: Callable[..., Any], pict
 
 def test_a_grid_shows_the_picture_first(cli: Callable[..., Any], picture: str) -> None:
     assert cli("train", "made", "--preset", "debug", "--quiet").code == 0
-    assert cli("sample", "made", "--complete", picture, "-n", "2", "--out", "two.png", "--quiet").code == 0
-    assert cli("sample", "made", "--complete", picture, "-n", "6", "--out", "six.png", "--quiet").code == 0
-    two, six = Image.open("two.png"), Image.open("six.png")
-    assert six.width * six.height > two.width * two.height
+    call = ("sample", "made", "--complete", picture, "-n", "6", "--out", "made.png", "--quiet")
+    assert cli(*call).code == 0
+    assert Image.open("made.png").size[0] > 8
+
+    whole = torch.arange(64.0).view(1, 1, 8, 8) / 32 - 1
+    drawn = [Partial(1, 2), Samples(images=torch.ones(2, 1, 8, 8)), Samples(images=torch.ones(1, 1, 8, 8))]
+    given = Given(Batch(images=whole.expand(3, -1, -1, -1)), [])
+    events = list(with_original(iter(drawn), given, {"rows": 3}))
+    assert events[0] is drawn[0]
+    assert [len(e) for e in events[1:]] == [2, 2, 1]
+    assert torch.equal(events[1].images[0], whole[0])
+    assert torch.equal(events[1].images[1, :, :3], whole[0, :, :3])
+    assert (events[1].images[1, :, 3:] == 0).all()
+    assert events[1].captions == ["picture", "3 of 8 rows"]
 
 
 @pytest.mark.parametrize(
