@@ -68,8 +68,9 @@ class First:
         size = batch.extra["size"]
         logits, boxes = model(batch.images, size)
         there = batch.extra["box_labels"][:, 0] >= 0
-        labels = F.cross_entropy(logits[there], batch.extra["box_labels"][there, 0])
-        place = F.l1_loss(boxes[there], batch.extra["boxes"][there, 0]) / 32
+        count = there.sum().clamp(min=1)
+        labels = F.cross_entropy(logits[there], batch.extra["box_labels"][there, 0], reduction="sum") / count
+        place = F.l1_loss(boxes[there], batch.extra["boxes"][there, 0], reduction="sum") / 128 / count
         yield Phase("model", labels + place, {"class": labels.detach(), "box": place.detach()})
 
 

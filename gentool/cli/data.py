@@ -147,9 +147,14 @@ def _print_facts(facts: Facts) -> None:
 
     for rows in filter(None, facts.tables):
         first, *others = rows[0]
-        print_table(rows, [Column(first, shrink=True), *(Column(key, align="right") for key in others)])
+        worded = {key for row in rows for key, value in row.items() if not str(value)[:1].isdigit()}
+        print_table(
+            rows, [Column(first, shrink=True), *(Column(k, align="left" if k in worded else "right") for k in others)]
+        )
     for sentence in facts.sentences:
         print(safe_text(sentence))
+    if facts.listed:
+        return
     for line in facts.bad[:20]:
         print(f"cannot be used: {safe_text(line)}")
     if len(facts.bad) > 20:

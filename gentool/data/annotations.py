@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +18,11 @@ from numpy.typing import NDArray
 from gentool.data.boxes import BoxSet, Target
 from gentool.data.folder import HELD_OUT, name_hash
 from gentool.data.pictures import Header, in_threads, read_header, read_picture, tried
+from gentool.data.problems import Problems
 from gentool.errors import UsageError
 from gentool.show.text import class_names, safe_text
 
-FIRST = 5  # offenders that are named
 TOLERANCE = 1.0  # pixels by which a box may leave its picture without a word: formats round differently
-
-
-@dataclass
-class Problems:
-    """What is wrong with annotations: by kind how often, what was done about it, and who the first were."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    done: dict[str, str] = field(default_factory=dict)
-    first: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, kind: str, who: object, done: str = "left out") -> None:
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        self.done[kind] = done
-        named = self.first.setdefault(kind, [])
-        if len(named) < FIRST:
-            named.append(safe_text(str(who))[:120])
-
-    def notes(self) -> tuple[str, ...]:
-        """One line a kind: how many, what was done, and the first."""
-        lines = []
-        for kind, count in self.counts.items():
-            more = f", and {count - len(self.first[kind]):,} more" if count > len(self.first[kind]) else ""
-            lines.append(f"{kind}: {count:,} {self.done[kind]} ({', '.join(self.first[kind])}{more})")
-        return tuple(lines)
-
-    def sentence(self) -> str:
-        """All of it in one line."""
-        return "; ".join(f"{kind}: {count:,} {self.done[kind]}" for kind, count in self.counts.items())
 
 
 @dataclass(frozen=True)
@@ -82,6 +54,8 @@ class Annotation:
 class FileBoxes(BoxSet):
     """A split whose pictures are files and whose boxes are in memory."""
 
+    files = True
+
     def __init__(
         self,
         name: str,
@@ -100,10 +74,6 @@ class FileBoxes(BoxSet):
         self._pictures = list(pictures)
         self._targets = list(targets)
         self._say = say
-
-    @property
-    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
-        return self.problems.notes()
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -193,6 +163,10 @@ def build(
         boxes = np.where(relative[:, None], boxes * np.tile(sides, 2), boxes)
         fine, clipped = _checked(boxes, sides, kept, problems)
     targets = _targets(len(usable), kept, np.array(where, dtype=np.int64), label, clipped, fine)
+    if problems.counts:
+        say(
+            f"Left out of or mended in '{safe_text(name)}', {split}: {problems.sentence()} (`gentool data check` names them)."
+        )
     return FileBoxes(name, split, categories, usable, targets, problems, say)
 
 

@@ -19,6 +19,7 @@ from gentool.data.box_transforms import Example, augmented, fitted_size, resized
 from gentool.data.config import BoxesConfig
 from gentool.data.order import Order
 from gentool.data.pictures import machine_memory
+from gentool.data.problems import Problems
 from gentool.data.sets import check_split
 from gentool.errors import UsageError
 from gentool.randomness import derive_seed
@@ -46,14 +47,15 @@ class BoxSet(ABC):
     """One split of pictures with boxes, as the factory of a data set of the kind "boxes" gives it.
 
     `classes` are the names in label order, `category_ids` the data set's own number of each: results are written with
-    these. `notes` says what was left out.
+    these. `problems` says what was left out; `files`: pictures are files, that may be broken.
     """
 
     name: str
     split: str
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
-    notes: tuple[str, ...] = ()
+    problems: Problems = Problems()
+    files: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -65,6 +67,10 @@ class BoxSet(ABC):
     @abstractmethod
     def read(self, index: int) -> NDArray[np.uint8]:
         """The original picture, uint8 (H, W, 3)."""
+
+    def decoded(self, index: int) -> NDArray[np.uint8] | str:
+        """The same, or why there is none."""
+        return self.read(index)
 
     @abstractmethod
     def target(self, index: int) -> Target: ...

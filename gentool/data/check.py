@@ -21,12 +21,14 @@ Row = dict[str, Any]
 
 @dataclass
 class Facts:
-    """What a whole data set holds: tables to print, sentences, lines that cannot be used, and all of it as JSON."""
+    """What a whole data set holds: tables to print, sentences, lines that cannot be used, and all of it as JSON. `listed`:
+    the tables say already what cannot be used."""
 
     tables: list[list[Row]]
     sentences: list[str]
     bad: list[str]
     json: dict[str, Any]
+    listed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {**self.json, "bad": self.bad}

@@ -17,7 +17,6 @@ from gentool.data.annotations import (
     Annotation,
     FileBoxes,
     Picture,
-    Problems,
     build,
     few_pictures,
     home_of,
@@ -28,6 +27,7 @@ from gentool.data.annotations import (
 )
 from gentool.data.find import Where, files_of, open_regular
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
+from gentool.data.problems import Problems
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
@@ -46,7 +46,7 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     path = Path(argument).expanduser()
     shown = safe_text(argument)
     found = _files(path, shown)
-    name = name or f"coco:{path.name}"
+    name = name or f"coco:{path.resolve().name}"
     categories = _categories(_load(found["train"]), shown)
     file = found.get(split) or (found.get("validation") if split == "test" else None) or found["train"]
     divided = set(found) == {"train"}
@@ -55,10 +55,12 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     problems = Problems()
     data = _load(file)
     pictures = _pictures(data, file, path if path.is_dir() else file.parent, problems)
+    elsewhere: set[Any] = set()
     if divided:
         few = few_pictures(len(pictures))
-        pictures = [p for p in pictures if home_of(p.name, few) == split]
-    annotations = _annotations(data, problems, {p.key for p in pictures} if divided else None)
+        elsewhere = {p.key for p in pictures if home_of(p.name, few) != split}
+        pictures = [p for p in pictures if p.key not in elsewhere]
+    annotations = _annotations(data, problems, elsewhere)
     return build(name, split, categories, pictures, annotations, problems, where.say)
 
 
@@ -163,8 +165,8 @@ def _pictures(data: dict[str, Any], file: Path, root: Path, problems: Problems) 
     return pictures
 
 
-def _annotations(data: dict[str, Any], problems: Problems, only: set[Any] | None) -> list[Annotation]:
-    """The annotations, of the pictures in `only` where it is given."""
+def _annotations(data: dict[str, Any], problems: Problems, elsewhere: set[Any]) -> list[Annotation]:
+    """The annotations but for those of pictures that are in another split."""
     found: list[Annotation] = []
     seen: set[Any] = set()
     for place, entry in enumerate(data.get("annotations", [])):
@@ -172,7 +174,7 @@ def _annotations(data: dict[str, Any], problems: Problems, only: set[Any] | None
             problems.add("entry of 'annotations' that is no object", f"number {place}")
             continue
         picture, key = entry.get("image_id"), entry.get("id")
-        if only is not None and isinstance(picture, int | str) and picture not in only:
+        if isinstance(picture, int | str) and picture in elsewhere:
             continue
         who = f"annotation {key if isinstance(key, int | str) else f'number {place}'}"
         if isinstance(key, int | str):

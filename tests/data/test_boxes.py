@@ -6,8 +6,23 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gentool.data.box_transforms import (
+    VISIBLE,
+    Example,
+    augmented,
+    box_area,
+    cropped,
+    fitted_size,
+    flipped,
+    recoloured,
+    resized,
+    scaled,
+)
 from gentool.data.boxes import BoxPipeline
 from gentool.data.config import BoxesConfig
 from gentool.data.pipeline import open_pipeline
@@ -87,3 +102,145 @@ def test_scenes_are_exact_and_pure() -> None:
         # What is nearer hides what is farther: the map never shows a far thing where a near one is.
         nearest = [scene.depth[scene.masks == k + 1].mean() for k in range(len(scene.labels))]
         assert all(a <= b + 0.5 for a, b in itertools.pairwise(nearest))
+
+
+# -- augmentation, against masks: the box of a changed mask is the changed box ------------------------------------------
+
+
+def painted(height: int, width: int, boxes: np.ndarray[Any, Any]) -> Example:
+    """A picture with whole-numbered boxes, whose k-th box is painted alone in its own picture by `mask`."""
+    n = len(boxes)
+    image = np.zeros((height, width, 3), np.uint8)
+    scale = np.ones(2)
+    labels = np.arange(n, dtype=np.int64)
+    return Example(0, image, boxes.astype(float), labels, np.zeros(n, bool), box_area(boxes.astype(float)), scale)
+
+
+def mask(example: Example, k: int) -> Example:
+    """The picture white where box k is, and no box but that one."""
+    image = np.zeros_like(example.image)
+    x1, y1, x2, y2 = example.boxes[k].astype(int)
+    image[y1:y2, x1:x2] = 255
+    one = slice(k, k + 1)
+    return Example(
+        0, image, example.boxes[one], example.labels[one], example.crowd[one], example.area[one], example.scale
+    )
+
+
+def box_of(image: np.ndarray[Any, Any]) -> list[int] | None:
+    rows, columns = np.flatnonzero(image.any((1, 2))), np.flatnonzero(image.any((0, 2)))
+    return [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] if len(rows) else None
+
+
+@st.composite
+def examples(draw: Any) -> Example:
+    height, width = draw(st.integers(2, 40)), draw(st.integers(2, 40))
+    rows = []
+    for _ in range(draw(st.integers(0, 4))):
+        x1, y1 = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+        rows.append([x1, y1, draw(st.integers(x1 + 1, width)), draw(st.integers(y1 + 1, height))])
+    return painted(height, width, np.array(rows).reshape(-1, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(example=examples(), horizontal=st.booleans())
+def test_flipped_boxes_are_the_boxes_of_flipped_masks(example: Example, horizontal: bool) -> None:
+    made = flipped(example, horizontal=horizontal)
+    for k in range(len(example.labels)):
+        assert box_of(flipped(mask(example, k), horizontal=horizontal).image) == made.boxes[k].tolist()
+    back = flipped(made, horizontal=horizontal)
+    assert np.array_equal(back.boxes, example.boxes)
+    assert np.array_equal(made.area, example.area)
+
+
+@settings(max_examples=100, deadline=None)
+@given(example=examples(), data=st.data())
+def test_cropped_boxes_are_the_boxes_of_cropped_masks(example: Example, data: Any) -> None:
+    height, width, _ = example.image.shape
+    h, w = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+    top, left = data.draw(st.integers(0, height - h)), data.draw(st.integers(0, width - w))
+    made = cropped(example, top, left, h, w)
+    assert made.image.shape == (h, w, 3)
+    expected = {k: cropped(mask(example, k), top, left, h, w).image for k in range(len(example.labels))}
+    there = {k: image for k, image in expected.items() if image.any()}
+    assert made.labels.tolist() == list(there)
+    for row, (k, image) in enumerate(there.items()):
+        assert box_of(image) == made.boxes[row].tolist()
+        pixels = np.count_nonzero(image[:, :, 0])
+        assert made.area[row] == pytest.approx(pixels)  # the area follows: here it is that of the box
+        assert made.crowd[row] == (pixels / example.area[k] < VISIBLE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(example=examples(), factor=st.floats(0.3, 3), right=st.floats(0, 1), down=st.floats(0, 1))
+def test_scaled_boxes_are_the_boxes_of_scaled_masks(example: Example, factor: float, right: float, down: float) -> None:
+    height, width, _ = example.image.shape
+    made = scaled(example, factor, (height, width), right, down)
+    h, w, _ = made.image.shape
+    assert h <= height
+    assert w <= width
+    assert (made.boxes >= 0).all()
+    assert (made.boxes <= np.array([w, h, w, h]) + 1e-9).all()
+    for row, k in enumerate(made.labels):
+        image = scaled(mask(example, k), factor, (height, width), right, down).image
+        bright = box_of(image >= 128)  # bilinear: an edge is where it is half covered
+        if bright is not None:
+            assert np.abs(np.array(bright) - made.boxes[row]).max() <= 1.01
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    example=examples(), seed=st.integers(0, 2**32), flip=st.sampled_from(["none", "horizontal", "both"]),
+    jitter=st.floats(1, 3), crop=st.floats(0, 1), colour=st.floats(0, 0.9),
+)  # fmt: skip
+def test_whatever_is_drawn_boxes_stay_inside(
+    example: Example, seed: int, flip: Any, jitter: float, crop: float, colour: float
+) -> None:
+    config = BoxesConfig(flip=flip, jitter=jitter, crop=crop, colour=colour)
+    made = augmented(example, config, np.random.default_rng(seed))
+    h, w, _ = made.image.shape
+    assert made.image.dtype == np.uint8
+    assert (made.boxes[:, 2:] > made.boxes[:, :2]).all()
+    assert (made.boxes >= 0).all()
+    assert (made.boxes <= np.array([w, h, w, h]) + 1e-9).all()
+    assert set(made.labels) <= set(example.labels)
+    assert (made.area <= example.area[made.labels] + 1e-9).all()
+    again = augmented(example, config, np.random.default_rng(seed))
+    assert np.array_equal(made.image, again.image)
+    assert np.array_equal(made.boxes, again.boxes)
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    scene = render(3)
+    example = Example(0, scene.image, scene.boxes, scene.labels, scene.labels < 0, scene.area, np.ones(2))
+    made = augmented(example, BoxesConfig(flip="none"), np.random.default_rng(0))
+    assert np.array_equal(made.image, scene.image)
+    assert np.array_equal(made.boxes, scene.boxes)
+    same_colours = recoloured(scene.image, 0.5, np.full(3, 0.5))
+    assert np.abs(same_colours.astype(int) - scene.image).max() <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(height=st.integers(1, 5000), width=st.integers(1, 5000), short=st.integers(0, 400), long=st.integers(400, 2000))
+def test_sizes_keep_to_their_limits_and_the_aspect(height: int, width: int, short: int, long: int) -> None:
+    h, w = fitted_size(height, width, BoxesConfig(short_side=short, long_side=long))
+    assert 1 <= min(h, w) <= max(h, w) <= long
+    if not short:
+        assert h <= height
+        assert w <= width
+    if min(h, w) > 20:
+        assert h / w == pytest.approx(height / width, rel=0.06)
+    assert resized(np.zeros((30, 40, 3), np.uint8), 15, 20).shape == (15, 20, 3)
+
+
+def test_a_run_goes_on_with_the_batches_it_would_have_had() -> None:
+    """What is kept in memory, and in which order it came there, is not seen in a batch."""
+    whole = pipeline(jitter=1.5, crop=0.5, limit=12, workers=2)
+    every = [whole.train_batch(step, 5) for step in range(6)]
+    later = pipeline(jitter=1.5, crop=0.5, limit=12)
+    assert all(same(later.train_batch(step, 5), every[step]) for step in (5, 3, 4))
+    assert torch.cat([b.index for b in every])[:12].sort().values.tolist() == list(range(12))
+    later._most = 0
+    assert same(later.train_batch(2, 5), every[2])
+    assert pipeline(limit=12).fingerprint() == pipeline(limit=12).fingerprint()
+    assert pipeline(limit=12).fingerprint() != pipeline(limit=13).fingerprint()
