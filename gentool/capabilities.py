@@ -126,6 +126,16 @@ class Codebook(Protocol):
     def decode_codes(self, codes: Tensor) -> Tensor: ...
 
 
+class LatentGrid(Protocol):
+    """``"latent-grid"``: a grid of latent vectors through which a picture goes, before anything is made discrete."""
+
+    def encode_grid(self, images: Tensor) -> Tensor:
+        """float (N, D, h, w)."""
+
+    def decode_grid(self, z: Tensor) -> Tensor:
+        """Pictures of any grid of vectors (N, D, h, w), in [-1, 1]."""
+
+
 class Classify(Protocol):
     """``"classify"``: scores of the classes of `info.classes`."""
 
@@ -196,6 +206,7 @@ CAPABILITIES: dict[str, type] = {
     "grid-density": GridDensity,
     "adversarial": Adversarial,
     "codebook": Codebook,
+    "latent-grid": LatentGrid,
     "classify": Classify,
     "next-token": NextToken,
     "translate": Translate,

@@ -47,17 +47,29 @@ class Plan:
 
     @property
     def info(self) -> DataInfo:
-        return self.pipeline.info
+        """The data's description, with what the model wrote into it."""
+        return model_info(self.model, self.pipeline)
 
     @property
     def parameters(self) -> int:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def plan(config: Resolved, vocabularies: Mapping[str, Mapping[str, Any]] | None = None) -> Plan:
+def model_info(model: nn.Module, pipeline: Pipeline) -> DataInfo:
+    """What a model keeps as `model.info`: the data's description, to which it may have added in `extra` what it needs to
+    be built again from its checkpoint alone."""
+    info = getattr(model, "info", None)
+    return info if isinstance(info, DataInfo) else pipeline.info
+
+
+def plan(
+    config: Resolved,
+    vocabularies: Mapping[str, Mapping[str, Any]] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Plan:
     """Open the data and build the model. What cannot work is refused here, before a folder exists.
 
-    vocabularies: those the run began with, where it is resumed.
+    vocabularies, extra: those of `DataInfo` that the run began with, where it is resumed.
     """
     train = config["train"]
     if not train.steps and not train.minutes:
@@ -86,11 +98,12 @@ def plan(config: Resolved, vocabularies: Mapping[str, Mapping[str, Any]] | None 
     if not pipeline.has("train"):
         raise UsageError(f"The data set '{safe_text(config['data'].name)}' has no training examples.")
     seed_default_generator(derive_seed(train.seed, "weights"), torch.device("cpu"))
-    model: nn.Module = registry().load(spec.factory)(config["model"], pipeline.info)
+    info = dataclasses.replace(pipeline.info, extra={**(extra or {}), **pipeline.info.extra})
+    model: nn.Module = registry().load(spec.factory)(config["model"], info)
     model.to(device)
     if config["train"].channels_last == "yes":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Plan(config, device, pipeline, model, describe(config, pipeline.info))
+    return Plan(config, device, pipeline, model, describe(config, model_info(model, pipeline)))
 
 
 def describe(config: Resolved, info: DataInfo) -> dict[str, Any]:
@@ -215,7 +228,7 @@ def reopen(
         begun = {f"model.{key}": value for key, value in initial_fields(registry().find("model", name).config).items()}
         layers.append(Layer("the checkpoint", begun))
     header = checkpoint.read_metadata(found.path / "model.safetensors") if found else {}
-    made = plan(resolve(name, layers), header.get("info", {}).get("vocabularies"))
+    made = plan(resolve(name, layers), header.get("info", {}).get("vocabularies"), header.get("info", {}).get("extra"))
     before = meta.get("fingerprint")
     if before and made.pipeline.fingerprint() != before:
         raise UsageError(

@@ -22,6 +22,7 @@ from .configs import (
     ForwardConfig,
     GuidanceConfig,
     HybridConfig,
+    LatentConfig,
     SolverStepsConfig,
     VlbConfig,
 )
@@ -45,10 +46,27 @@ DIFFUSION = ModelSpec(
     aliases=("ddpm",),
 )
 
+LATENT = ModelSpec(
+    name="latent-diffusion",
+    summary="Diffusion over the latents of a trained vqvae or vae",
+    factory=f"{HOME}.latent:LatentDiffusion",
+    config=LatentConfig,
+    output=Output.IMAGE,
+    loss="denoising",
+    sampler="dpm-solver",
+    evaluators=("fid",),
+    dataset="digits",
+    offers=("diffusion",),
+    paper="Rombach et al. 2022, arXiv:2112.10752",
+    defaults=presets.LATENT_DEFAULTS,
+    presets=presets.LATENT,
+    aliases=("ldm",),
+)
+
 
 @hookimpl
 def gentool_models() -> list[ModelSpec]:
-    return [DIFFUSION]
+    return [DIFFUSION, LATENT]
 
 
 @hookimpl

@@ -45,8 +45,10 @@ class DiffusionConfig(ProcessConfig):
 class LatentConfig(ProcessConfig):
     """model.* of `latent-diffusion`."""
 
-    codec: str = option("vqvae", "what makes the latents: a model's name, a run or a checkpoint file")
-    codec_checkpoint: str = option("", "which checkpoint that ships with the codec; empty: its first")
+    codec: str = option("vqvae", "what makes the latents: a model's name (what ships), a run or a checkpoint file")
+    codec_checkpoint: str = option(
+        "", "which checkpoint that ships with the codec; empty: the data set's, or its first"
+    )
     multiply: tuple[int, ...] = option((1, 2), "of a grid of latents: channels of each level, times the width")
     blocks: int = option(2, "of a grid: residual blocks of each level on the way down", ge=1, le=16)
     attention: tuple[int, ...] = option((8, 7, 4), "of a grid: sides that have self-attention")

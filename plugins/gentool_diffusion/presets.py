@@ -17,14 +17,14 @@ DEFAULTS: dict[str, object] = {
 
 # 28x28 in CPU minutes: 2x2 pixels are folded into channels, so the U-Net works on 14x14 and 7x7 places.
 _PICTURES: dict[str, object] = {
-    "model.width": 48,
+    "model.width": 32,
     "model.patch": 2,
     "model.blocks": 1,
     "model.conditional": True,
-    "train.batch_size": 48,
+    "train.batch_size": 32,
     "train.ema": 0.999,
     "train.precision": "bf16",
-    "optim.model.lr": 1.5e-3,
+    "optim.model.lr": 2e-3,
     "optim.model.betas": (0.9, 0.99),
     "schedule.warmup": 200,
     "validation.examples": 256,
@@ -41,6 +41,47 @@ PRESETS: dict[str, dict[str, object]] = {
         "sampler.steps": 4,
     },
     "conditional": {"model.conditional": True},
-    "mnist": {**_PICTURES, "data.name": "mnist", "train.steps": 2000},
-    "fashion-mnist": {**_PICTURES, "data.name": "fashion-mnist", "train.steps": 3000},
+    # No U-Net: an autoencoder of dense layers that gives the picture, since noise does not go through a bottleneck.
+    "dense": {"model.network": "dense", "model.width": 512, "model.predict": "x0", "train.steps": 4000},
+    "hybrid": {"loss.name": "hybrid", "model.variance": "learned", "model.predict": "eps", "loss.weight": "simple"},
+    "mnist": {**_PICTURES, "data.name": "mnist", "train.steps": 3000},
+    "fashion-mnist": {**_PICTURES, "data.name": "fashion-mnist", "train.steps": 4000},
+}
+
+# Digits enlarged to the 28x28 of a codec that ships: its latents are a grid of 7x7.
+LATENT_DEFAULTS: dict[str, object] = {
+    "data.resize": 28,
+    "model.codec_checkpoint": "mnist",
+    "model.width": 48,
+    "model.blocks": 1,
+    "model.predict": "v",
+    "loss.weight": "min-snr",
+    "train.steps": 800,
+    "train.ema": 0.995,
+    "train.clip": 1.0,
+    "train.channels_last": "no",
+    "optim.model.lr": 2e-3,
+    "schedule.name": "cosine",
+    "schedule.warmup": 50,
+}
+
+LATENT: dict[str, dict[str, object]] = {
+    "debug": {
+        "train.steps": 2,
+        "train.batch_size": 8,
+        "model.width": 8,
+        "model.blocks": 1,
+        "model.timesteps": 20,
+        "sampler.steps": 4,
+        "data.limit": 100,
+    },
+    "vae": {"model.codec": "vae", "model.width": 256},
+    "mnist": {"data.name": "mnist", "data.resize": 0, "train.steps": 3000, "model.conditional": True},
+    "fashion-mnist": {
+        "data.name": "fashion-mnist",
+        "data.resize": 0,
+        "model.codec_checkpoint": "fashion-mnist",
+        "train.steps": 3000,
+        "model.conditional": True,
+    },
 }

@@ -91,7 +91,7 @@ VQVAE = ModelSpec(
     sampler="codes",
     evaluators=("reconstruction", "codebook", "code-bits"),
     dataset="digits",
-    offers=("reconstruct", "features", "codebook", "elbo", "likelihood", "code-prior"),
+    offers=("reconstruct", "features", "codebook", "latent-grid", "elbo", "likelihood", "code-prior"),
     paper=PAPER,
     phases=("autoencoder", "prior"),
     # For 8x8 digits, of which there are 1437: few codes and a small prior, or it learns the pictures by heart.

@@ -89,6 +89,16 @@ class VQVAE(nn.Module):
         """Codes (N, h, w) -> pictures (N, C, H, W) in [-1, 1]."""
         return self.autoencoder.decoder(self.z_q(codes)).clamp(-1, 1)  # type: ignore[no-any-return]
 
+    def encode_grid(self, images: Tensor) -> Tensor:
+        """z_e (N, D, h, w)."""
+        return self.autoencoder.encoder(images)  # type: ignore[no-any-return]
+
+    def decode_grid(self, z: Tensor) -> Tensor:
+        """Pictures of vectors (N, D, h, w), each of which is replaced by its nearest code first."""
+        rows = z.permute(0, 2, 3, 1).reshape(-1, self.config.dim).to(self.autoencoder.codebook.e.dtype)
+        index, _ = self.autoencoder.codebook(rows)
+        return self.decode_codes(index.view(len(z), *z.shape[2:]))
+
     def reconstruct(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         return self.decode_codes(self.encode_codes(images))
 
