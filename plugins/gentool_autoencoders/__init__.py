@@ -4,8 +4,10 @@
               input damaged, denoising (Vincent et al. 2008) and masked ones (He et al. 2022)
     vae       Kingma & Welling 2014, "Auto-encoding variational Bayes": one stochastic layer
     vae-gan   Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric"
+    gsn       Bengio et al. 2014, "Deep Generative Stochastic Networks Trainable by Backprop": denoising in a chain
 
-Networks in networks.py, p(x|z) in likelihoods.py, models in model.py, objectives in loss.py.
+Networks in networks.py, p(x|z) in likelihoods.py, models in model.py, objectives in loss.py; gsn.py has
+all of its own.
 """
 
 from __future__ import annotations
@@ -17,21 +19,25 @@ from . import presets
 from .configs import (
     AEConfig,
     BetaConfig,
+    ChainConfig,
     ClassesConfig,
     DamageConfig,
     ElboConfig,
     ElboEvaluationConfig,
     FewLabelConfig,
+    GSNConfig,
     ImportanceConfig,
     InterpolateConfig,
     IwaeEvaluationConfig,
     ManifoldConfig,
+    MarkovChainConfig,
     PriorConfig,
     ReconstructConfig,
     TraverseConfig,
     VAEConfig,
     VAEGANConfig,
     VAEGANLossConfig,
+    WalkbackConfig,
 )
 
 HOME = "gentool_autoencoders"
@@ -91,9 +97,26 @@ VAE_GAN = ModelSpec(
 )
 
 
+GSN = ModelSpec(
+    name="gsn",
+    summary="Generative stochastic network: a Markov chain of damage and repair, whose walks are the samples",
+    factory=f"{HOME}.gsn:GSN",
+    config=GSNConfig,
+    output=Output.IMAGE,
+    loss="walkback",
+    sampler="markov-chain",
+    evaluators=("reconstruction",),
+    dataset="digits",
+    offers=("reconstruct", "features", "transition"),
+    paper="Bengio et al. 2014, arXiv:1306.1091",
+    defaults=presets.GSN_DEFAULTS,
+    presets=presets.GSN,
+)
+
+
 @hookimpl
 def gentool_models() -> list[ModelSpec]:
-    return [AE, VAE, VAE_GAN]
+    return [AE, VAE, VAE_GAN, GSN]
 
 
 @hookimpl
@@ -152,6 +175,15 @@ def gentool_losses() -> list[LossSpec]:
             config=VAEGANLossConfig,
             paper="Larsen et al. 2016, algorithm 1",
         ),
+        LossSpec(
+            name="walkback",
+            summary="From every place that a few steps of the chain visit, find back to the picture they began at",
+            factory=f"{HOME}.gsn:Walkback",
+            needs=("transition",),
+            config=WalkbackConfig,
+            monitor="nats",
+            paper="Bengio et al. 2014, algorithm 1",
+        ),
     ]
 
 
@@ -192,6 +224,23 @@ def gentool_samplers() -> list[SamplerSpec]:
             config=ClassesConfig,
             view=True,
             paper="Kingma et al. 2014, figure 1",
+        ),
+        SamplerSpec(
+            name="markov-chain",
+            summary="Chains from noise, each to where it is after some steps",
+            factory=f"{HOME}.gsn:markov_chain",
+            needs=("transition",),
+            config=MarkovChainConfig,
+            paper="Bengio et al. 2014, arXiv:1306.1091",
+        ),
+        SamplerSpec(
+            name="chain",
+            summary="A strip for each chain: one picture after another",
+            factory=f"{HOME}.gsn:chain",
+            needs=("transition",),
+            config=ChainConfig,
+            view=True,
+            paper="Bengio et al. 2014, figure 4",
         ),
     ]
 

@@ -169,3 +169,39 @@ class FewLabelConfig:
     encoder_lr: float = option(3e-4, "fine-tuning: rate of the encoder", gt=0, le=1)
     head_lr: float = option(3e-3, "rate of the head, and of everything when training from scratch", gt=0, le=1)
     augment: bool = option(True, "also with random rotation, scale, shear and shift of the labelled pictures")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GSNConfig:
+    """model.* of `gsn`."""
+
+    hidden: int = option(500, "units of each hidden layer", ge=1, le=100_000)
+    layers: int = option(2, "hidden layers", ge=1, le=10)
+    activation: Literal["sigmoid", "tanh"] = option("sigmoid", "of the hidden units (tanh in the paper)")
+    noise: float = option(0.4, "share of the pixels that salt and pepper damage at every step", ge=0, le=1)
+    hidden_noise: float = option(0.2, "sigma of the noise before and after each nonlinearity (2 in the paper)", ge=0, le=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkbackConfig:
+    """loss.* of `walkback`."""
+
+    steps: int = option(4, "steps of the chain from each training picture", ge=1, le=100)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkovChainConfig:
+    """sampler.* of `markov-chain`."""
+
+    steps: int = option(100, "steps of each chain, from noise", ge=1, le=100_000)
+    pixels: Literal["mean", "draw"] = option("mean", "the mean of P(x | h), or pixels drawn from it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainConfig:
+    """Of `chain`."""
+
+    rows: int = option(6, "chains", ge=1, le=64)
+    columns: int = option(20, "pictures of each", ge=1, le=200)
+    start: int = option(0, "steps left out before the first picture", ge=0, le=100_000)
+    every: int = option(1, "steps from one picture to the next", ge=1, le=1000)
