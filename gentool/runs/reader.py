@@ -191,7 +191,7 @@ def read_run(path: Path) -> RunView:
     """The view of one folder, damaged or not; never raises for what the folder holds."""
     view = RunView(path=path, name=path.name, status="damaged")
     text, problem = read_small(path / "run.json")
-    if problem and not os.access(path, os.R_OK | os.X_OK) and os.path.isdir(path):
+    if problem and _locked(path):
         problem = "its folder may not be read (permission denied)"
     meta: Any = None
     if not problem:
@@ -224,6 +224,16 @@ def read_run(path: Path) -> RunView:
     if status == "running" and (gone := _gone(meta)):
         view.status, view.reason = "crashed", gone
     return view
+
+
+def _locked(path: Path) -> bool:
+    try:
+        os.stat(path / "run.json")
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _gone(meta: dict[str, Any]) -> str:

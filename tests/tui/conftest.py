@@ -39,7 +39,7 @@ def drive() -> Callable[..., Any]:
         app = GentoolApp(root, **options)
 
         async def run() -> None:
-            async with app.run_test(size=size) as pilot:
+            async with app.run_test(size=size, notifications=True) as pilot:
                 await until(pilot, lambda: app.store.whole)
                 await pilot.pause()
                 await play(app, pilot)

@@ -33,7 +33,7 @@ class AskScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(self.question, markup=False)
-            yield Input(self.given, id="answer", compact=True)
+            yield Input(self.given, id="answer", compact=True, select_on_focus=False)
             yield Static(
                 f"enter keeps, esc leaves{'; ' + self.hint if self.hint else ''}", classes="hint", markup=False
             )

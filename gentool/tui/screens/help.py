@@ -14,6 +14,7 @@ from textual.widgets import Static
 
 from gentool.show.text import cell_width
 from gentool.tui.page import binding
+from gentool.tui.widgets.grid import Grid
 
 
 class HelpScreen(ModalScreen[None]):
@@ -74,5 +75,7 @@ def key_groups(screen: Screen[Any]) -> Iterable[tuple[str, list[tuple[str, str]]
 
 def _title(node: Any) -> str:
     name = type(node).__name__
-    named = {"GentoolApp": "Everywhere", "Grid": "Table", "Input": "Text field"}
+    if isinstance(node, Grid):
+        return "Table"
+    named = {"GentoolApp": "Everywhere", "Input": "Text field", "Scroll": "Text"}
     return named.get(name) or name.removesuffix("Page").removesuffix("Pane").removesuffix("Screen") or name

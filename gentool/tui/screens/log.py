@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual.app import ComposeResult
-from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -11,6 +12,7 @@ from gentool.runs.metrics import open_regular
 from gentool.show.text import safe_text
 from gentool.tui.page import Pane
 from gentool.tui.store import Stamp, stamp_of
+from gentool.tui.widgets.scroll import Scroll
 
 TAIL = 64_000  # bytes
 
@@ -19,12 +21,12 @@ class LogPane(Pane):
     """The end of the log."""
 
     DEFAULT_CSS = """
-    LogPane VerticalScroll { padding: 1 2; scrollbar-size-vertical: 1; }
+    LogPane Scroll { padding: 1 2; }
     LogPane Static { width: 1fr; height: auto; }
     """
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll():
+        with Scroll():
             yield Static("", id="log", markup=False)
 
     def on_mount(self) -> None:
@@ -39,14 +41,14 @@ class LogPane(Pane):
         if stamp == self._seen:
             return
         self._seen = stamp
-        scroll = self.query_one(VerticalScroll)
+        scroll = self.query_one(Scroll)
         at_end = scroll.scroll_y >= scroll.max_scroll_y - 1
         self.query_one("#log", Static).update(_content(tail_lines(self.run_view.path / "log.txt")))
         if at_end:
             self.call_after_refresh(scroll.scroll_end, animate=False)
 
 
-def tail_lines(path, most: int = TAIL) -> list[str]:  # type: ignore[no-untyped-def]
+def tail_lines(path: Path, most: int = TAIL) -> list[str]:
     """The last lines of a text file of any length, made safe."""
     file = open_regular(path)
     if file is None:

@@ -69,7 +69,7 @@ class RunsPage(Page):
     RunsPage #slash { width: 3; color: $soft; padding: 0 0 0 1; }
     RunsPage #filter { width: 1fr; padding: 0; background: $background; }
     RunsPage #said { width: auto; min-width: 8; padding: 0 1; color: $soft; }
-    RunsPage #runs { padding: 0 0 0 1; }
+    RunsPage #runs { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         binding("slash", "filter", "Filter", show=True, key_display="/"),
