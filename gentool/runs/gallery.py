@@ -7,7 +7,11 @@ vae-interpolate.png              without a step: drawn afterwards, the kind "dra
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
+import json
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 1_000_000  # bytes of a text that are shown
 MAX_FILE = 64_000_000  # bytes of a picture's file
+DETECTIONS = "gentool detections 1"  # the format of a detector's sidecar
 SAMPLES, DRAWN = "samples", "drawn"
 _NAME = re.compile(r"(\d{1,12})(?:-(.+))?")
 
@@ -38,8 +43,22 @@ class Shot:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a detector found on a picture. boxes: x1 y1 x2 y2 in pixels of the picture as it is shown; names of classes."""
+
+    boxes: Sequence[Sequence[float]]
+    scores: Sequence[float]
+    labels: Sequence[int]
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Look:
-    """What a file holds: pictures (n, H, W, C), each with its caption, laid out in columns; or a text; or a problem."""
+    """What a file holds: pictures (n, H, W, C), each with its caption, laid out in columns; or a text; or a problem.
+
+    Of a detector's, each picture is the top left of its canvas (`sizes`), and `found` says what was found on it; `least`
+    is the score from which that is to be drawn at first.
+    """
 
     pixels: Pixels | None = None
     columns: int | None = None
@@ -47,6 +66,9 @@ class Look:
     title: str = ""
     text: str | None = None
     problem: str = ""
+    sizes: Sequence[tuple[int, int]] = ()
+    found: Sequence[Found] = ()
+    least: float = 0.0
 
 
 def shots(run: Path) -> dict[str, list[Shot]]:
@@ -94,6 +116,11 @@ def look(path: Path) -> Look:
                 return Look(problem=f"{name} is empty.")
             if size > MAX_FILE:
                 return Look(problem=f"{name} is over {MAX_FILE // 1_000_000} MB.")
+            beside = open_regular(path.with_suffix(".json"))
+            if beside is not None:
+                with beside:
+                    if (found := _sidecar(beside.read(MAX_FILE + 1))) is not None:
+                        return found
             return _picture(file, name)
     except OSError as error:
         return Look(problem=f"{name} cannot be read: {error.strerror or error}.")
@@ -112,3 +139,42 @@ def _picture(file: IO[bytes], name: str) -> Look:
         return Look(pixels=page[None])
     captions = [safe_text(words) for words in sheet.captions]
     return Look(pixels=sheet.cut(page), columns=sheet.columns, captions=captions, title=safe_text(sheet.title))
+
+
+def _sidecar(data: bytes) -> Look | None:
+    """What `gentool.detections.write_sidecar` wrote, without torch; None for anything else: then the PNG is shown."""
+    import numpy as np
+
+    from gentool.data.pictures import BadPicture, read_picture
+
+    try:
+        about = json.loads(data) if len(data) <= MAX_FILE else None
+        if not isinstance(about, dict) or about.get("format") != DETECTIONS:
+            return None
+        classes = [safe_text(name) for name in about["classes"]]
+        images, found = [], []
+        for entry in about["pictures"]:
+            image = read_picture(io.BytesIO(base64.b64decode(entry["jpeg"], validate=True)), 3, 0).transpose(1, 2, 0)
+            scale = [image.shape[1] / float(entry["size"][1]), image.shape[0] / float(entry["size"][0])] * 2
+            boxes = [[float(v) * s for v, s in zip(box, scale, strict=True)] for box in entry["boxes"]]
+            labels = [int(label) for label in entry["labels"]]
+            scores = [float(score) for score in entry["scores"]]
+            if not len(boxes) == len(labels) == len(scores) or not all(map(math.isfinite, sum(boxes, list(scores)))):
+                return None
+            found.append(Found(boxes, scores, labels, [classes[label] for label in labels]))
+            images.append(image)
+        sizes = [image.shape[:2] for image in images]
+        canvas = np.zeros((len(images), max(h for h, _ in sizes), max(w for _, w in sizes), 3), np.uint8)
+        for place, image in zip(canvas, images, strict=True):
+            place[: image.shape[0], : image.shape[1]] = image
+        captions = [safe_text(entry["name"]) for entry in about["pictures"]]
+        return Look(
+            pixels=canvas,
+            captions=captions,
+            title=safe_text(about.get("title", "")),
+            sizes=sizes,
+            found=found,
+            least=min(max(float(about.get("least", 0.3)), 0.0), 1.0),
+        )
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ZeroDivisionError, BadPicture):
+        return None

@@ -21,6 +21,7 @@ from gentool.tui.places import TABS, Place, tab
 from gentool.tui.state import load_state, save_state
 from gentool.tui.store import RunStore
 from gentool.tui.theme import THEMES, default_theme, own_variables
+from gentool.tui.worker.client import Worker
 
 SMALLEST = (60, 16)
 
@@ -38,6 +39,9 @@ class GentoolApp(App[None]):
     .empty { width: 1fr; height: 1fr; content-align: center middle; color: $soft; text-align: center; }
     Input { border: none; height: 1; padding: 0 1; background: $surface; }
     Input:focus { border: none; }
+    FieldRow > Entry { background: $panel; }
+    FieldRow > Entry:focus { background: $cursor; }
+    FieldRow > Entry.wrong { color: $bad; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         binding("question_mark,f1", "help", "This help", key_display="?"),
@@ -56,6 +60,7 @@ class GentoolApp(App[None]):
         self.root = root
         self.store = store or RunStore(root)
         self.state = load_state()
+        self.worker = Worker()  # a process only once a model is asked for something
         for made in THEMES:
             self.register_theme(made)
         chosen = theme or self.state.get("theme") or default_theme()
@@ -75,8 +80,9 @@ class GentoolApp(App[None]):
         self.store.listen(self._runs_changed)
         self._opened = True
 
-    def on_unmount(self) -> None:
+    async def on_unmount(self) -> None:
         self.store.stop()
+        await self.worker.stop()
 
     # -- what changed on disk ---------------------------------------------------------------------------------------
 

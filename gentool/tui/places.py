@@ -25,6 +25,7 @@ class Place:
 TABS = (
     Place("runs", "Runs", "gentool.tui.screens.runs:RunsPage", "Every run of this folder"),
     Place("models", "Models", "gentool.tui.screens.models:ModelsPage", "What can be trained, and what ships"),
+    Place("play", "Play", "gentool.tui.screens.play:PlayPage", "Draw from a model, move in its latent space"),
 )
 
 # A `gentool.tui.page.Pane` each, made for one run; reached by its number inside the run.
@@ -32,6 +33,7 @@ PANES = (
     Place("overview", "Overview", "gentool.tui.screens.overview:OverviewPane", "What it is and what can be done next"),
     Place("metrics", "Metrics", "gentool.tui.screens.metrics:MetricsPane", "Its curves"),
     Place("samples", "Samples", "gentool.tui.screens.samples:SamplesPane", "What it drew, step by step"),
+    Place("play", "Play", "gentool.tui.screens.play:PlayPane", "Draw from it, move in its latent space"),
     Place("log", "Log", "gentool.tui.screens.log:LogPane", "What it said"),
 )
 

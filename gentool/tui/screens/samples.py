@@ -16,7 +16,7 @@ from gentool.runs.reader import RunView
 from gentool.show.text import safe_text
 from gentool.tui.page import Pane, binding
 from gentool.tui.widgets.bar import Bar, Part
-from gentool.tui.widgets.pictures import Album, Pictures
+from gentool.tui.widgets.pictures import Album, Box, Pictures
 from gentool.tui.widgets.slider import Slider
 
 KEPT = 24  # files whose pictures stay in memory
@@ -31,7 +31,7 @@ class SamplesPane(Pane):
     SamplesPane #look { height: 1fr; }
     SamplesPane #words { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     SamplesPane #words Static { width: 1fr; height: auto; }
-    SamplesPane #when { margin: 0 1; }
+    SamplesPane #when, SamplesPane #sure { margin: 0 1; }
     SamplesPane Bar { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,6 +42,8 @@ class SamplesPane(Pane):
         binding("space", "play", "Play the training", show=True),
         binding("f", "follow", "Follow what is new", show=True),
         binding("v", "kind(1)", "Other pictures", show=True),
+        binding("plus,equals_sign", "sure(1)", "Surer boxes only", key_display="+"),
+        binding("minus", "sure(-1)", "Less sure boxes, too", key_display="-"),
         binding("V", "kind(-1)", "Other pictures, backwards"),
     ]
 
@@ -61,10 +63,12 @@ class SamplesPane(Pane):
         yield Pictures(id="look")
         with VerticalScroll(id="words", can_focus=True):
             yield Static("", markup=False)
+        yield Slider(0, 1, 0.3, id="sure", step=0.05, label="score", value_width=11)
         yield Slider(0, 1, 0, id="when", label="step", value_width=11, words=self._when_words)
 
     def on_mount(self) -> None:
         self.query_one("#words").display = False
+        self.query_one("#sure").display = False
         self._timer = self.set_interval(FRAME, self._play_on, pause=True)
         super().on_mount()
 
@@ -156,6 +160,11 @@ class SamplesPane(Pane):
             album = None
             if found.pixels is not None:
                 album = album_of(shot, found)
+            sure = self.query_one("#sure", Slider)
+            if found.found and not sure.display:
+                sure.set(found.least)
+            sure.display = bool(found.found)
+            pictures.threshold = sure.value if found.found else 0.0
             pictures.show(album, keep=keep)
         self._draw_about()
 
@@ -180,7 +189,9 @@ class SamplesPane(Pane):
                 if pictures.zoomed and n > 1:
                     left.append(Part(f"picture {pictures.chosen + 1}", "text"))
                 caption = pictures.album.caption(pictures.chosen) if pictures.album is not None else ""
-                if caption and pictures.zoomed:
+                if found.found and pictures.chosen < len(found.captions) and pictures.zoomed:
+                    left.append(Part(found.captions[pictures.chosen], "text"))
+                elif caption and pictures.zoomed:
                     left.append(Part(caption, "text"))
                 elif found.title:
                     left.append(Part(found.title, "soft"))
@@ -206,7 +217,10 @@ class SamplesPane(Pane):
 
     def on_slider_moved(self, event: Slider.Moved) -> None:
         event.stop()
-        self._go(round(event.slider.value))
+        if event.slider.id == "sure":
+            self.query_one("#look", Pictures).threshold = event.slider.value
+        else:
+            self._go(round(event.slider.value))
 
     def on_pictures_chosen(self, event: Pictures.Chosen) -> None:
         event.stop()
@@ -247,6 +261,9 @@ class SamplesPane(Pane):
         self.following = self.at == len(self.own) - 1
         self._show()
 
+    def action_sure(self, by: int) -> None:
+        self.query_one("#sure", Slider).action_step(by)
+
     def action_play(self) -> None:
         """Show the steps one after the other; from the start, where the last is shown."""
         if self.playing:
@@ -277,4 +294,12 @@ def album_of(shot: Shot, found: Look) -> Album:
     assert found.pixels is not None
     pairs = shot.kind == "reconstructions" and len(found.pixels) == 2 * (found.columns or 0)
     columns = None if shot.kind == "samples" or pairs else found.columns
-    return Album(found.pixels, columns=columns, captions=found.captions, pairs=pairs)
+    boxes = [
+        [
+            Box((b[0], b[1], b[2], b[3]), j, score, name)
+            for b, j, score, name in zip(f.boxes, f.labels, f.scores, f.names)
+        ]
+        for f in found.found
+    ]
+    captions = () if boxes else found.captions
+    return Album(found.pixels, columns=columns, captions=captions, boxes=boxes, sizes=found.sizes, pairs=pairs)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gentool.errors import UsageError
-from gentool.show.text import safe_text
 from gentool.tui.worker.wire import Message
 
 if TYPE_CHECKING:
@@ -115,7 +114,9 @@ class Session:
     # -- drawing -------------------------------------------------------------------------------------------------------
 
     def sample(self, request: Message) -> Iterator[Answer]:
-        """n, seed, class (an index or None), sampler, options -> "partial"s, and "samples" for every chunk."""
+        """n, seed, class (an index or None), sampler, options, images (paths, for a sampler that starts from pictures) ->
+        "partial"s, and "samples" for every chunk."""
+        from gentool.cli.given import from_files
         from gentool.config import build_dataclass
         from gentool.sampling import Partial, draw
         from gentool.scoring import sampler_of
@@ -124,6 +125,12 @@ class Session:
         spec, options = sampler_of(source, request.get("sampler") or None)
         changed = build_dataclass(spec.config, {**options, **(request.get("options") or {})}, f"sampler {spec.name}")
         n = _count(request.get("n", 16))
+        given = None
+        if request.get("images"):
+            if not spec.pictures:
+                raise UsageError(f"The sampler '{spec.name}' starts from no pictures.")
+            given, n = from_files(source, self.device, [str(path) for path in request["images"]], None)
+            n = _count(n)
         events = draw(
             source.model,
             spec,
@@ -133,6 +140,7 @@ class Session:
             device=self.device,
             label=self._class(request.get("class")),
             stream="view" if spec.view else "sample",
+            given=given,
         )
         begun, shown = time.perf_counter(), 0.0
         for event in events:
@@ -157,6 +165,9 @@ class Session:
             "view": spec.view,
             "seconds": seconds,
             "detections": None if found is None else [plain_boxes(one) for one in found],
+            "classes": list(samples.classes),
+            "least": samples.least,
+            "sizes": None if samples.sizes is None else samples.sizes.tolist(),
         }
         return "samples", fields, {} if samples.images is None else {"images": pixels(samples.images)}
 
@@ -176,10 +187,13 @@ class Session:
         """path, class -> "latents": the code of a picture in a file, and what the model makes of it."""
         import torch
 
+        from gentool.cli.given import from_files
+
         source = self._walkable()
         if "encode" not in source.spec.offers:
             raise UsageError(f"'{source.spec.name}' turns no picture into a latent vector.")
-        images = self._read_like_data(str(request["path"]))
+        given, _ = from_files(source, self.device, [str(request["path"])], 1)
+        images = next(given).batch.images
         labels = self._labels(1, request.get("class"))
         with torch.no_grad():
             z = self._model.encode(images, labels)
@@ -293,24 +307,6 @@ class Session:
         fields["pictures"] = [{"name": p.name, "columns": p.columns} for p in report.pictures]
         yield "report", finite(fields), arrays
 
-    # -- pictures from files -------------------------------------------------------------------------------------------
-
-    def _read_like_data(self, path: str) -> Any:
-        """A picture file as the model's data has them: (1, C, H, W) in [-1, 1], cut to a square and resized."""
-        import torch
-        from PIL import Image
-
-        info = self._open().info
-        if info.image is None:
-            raise UsageError("This model reads no pictures.")
-        channels, height, width = info.image
-        array = picture(path, channels, max(height, width))
-        if height != width:
-            whole = Image.fromarray(array[0] if channels == 1 else array.transpose(1, 2, 0))
-            resized = np.asarray(whole.resize((width, height), Image.Resampling.BICUBIC))
-            array = resized[None] if channels == 1 else resized.transpose(2, 0, 1)
-        return torch.tensor(array.astype(np.float32) / 127.5 - 1, device=self.device)[None]
-
 
 REQUESTS: dict[str, Callable[[Session, Message], Iterator[Answer]]] = {
     "open": Session.open,
@@ -345,19 +341,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
-
-
-def picture(path: str, channels: int, side: int) -> NDArray[np.uint8]:
-    """The picture in a file, uint8 (channels, H, W), cut to a square of `side` unless that is 0."""
-    from gentool.data.pictures import BadPicture, read_picture
-
-    file = Path(path.strip()).expanduser()
-    if not path.strip() or not file.is_file():
-        raise UsageError(f"There is no picture file '{safe_text(path)[:200]}'.")
-    try:
-        return read_picture(file, channels, side)
-    except BadPicture as error:
-        raise UsageError(f"'{safe_text(path)[:200]}' cannot be read: {error}.") from None
 
 
 def _count(n: Any) -> int:
