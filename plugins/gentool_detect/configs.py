@@ -141,7 +141,9 @@ class DetectConfig:
     """sampler.* of `detections`."""
 
     threshold: float = option(0.05, "score below which nothing counts as found", ge=0, le=1)
-    nms: float = option(0.6, "IoU above which the lesser of two detections of a class goes", ge=0, le=1)
+    nms: float = option(
+        0.0, "IoU above which the lesser of two detections of a class goes; 0: the model's own, 0.5 or 0.6", ge=0, le=1
+    )
     soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: off", ge=0, le=10)
     limit: int = option(100, "detections a picture, at most", ge=1, le=10_000)
 

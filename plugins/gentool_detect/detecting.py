@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -20,10 +20,10 @@ CANDIDATES = 1000  # of a picture that go into the suppression at most, best fir
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The options of `detect`: what counts as found."""
+    """The options of `detect`: what counts as found. nms 0: the model's own (`Detecting.overlap`)."""
 
     threshold: float = 0.05
-    nms: float = 0.6
+    nms: float = 0.0
     soft: float = 0.0
     limit: int = 100
 
@@ -34,6 +34,7 @@ class Detecting:
     config: Any
     info: DataInfo
     backbone: nn.Module
+    overlap = 0.6  # IoU above which of two detections of a class the lesser goes
 
     def prepare(self, config: Any, info: DataInfo) -> None:
         if not info.classes:
@@ -60,10 +61,12 @@ class Detecting:
         known = {f.name for f in fields(Found)}
         if not set(options) <= known:
             raise UsageError(f"detect knows no option {sorted(set(options) - known)[0]!r}.")
+        found = Found(**options)  # type: ignore[arg-type]
+        found = found if found.nms else replace(found, nms=self.overlap)
         training = self.training  # type: ignore[attr-defined]
         self.eval()  # type: ignore[attr-defined]
         try:
-            return self.find(images, size, Found(**options))  # type: ignore[arg-type]
+            return self.find(images, size, found)
         finally:
             self.train(training)  # type: ignore[attr-defined]
 

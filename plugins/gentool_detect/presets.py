@@ -45,7 +45,7 @@ BCCD: Keys = {
 
 CARDS: Keys = {
     "data.name": "playing-cards",
-    "data.short_side": 288,
+    "data.short_side": 256,
     "data.long_side": 384,
     "data.flip": "none",
     "data.jitter": 1.4,
@@ -53,7 +53,7 @@ CARDS: Keys = {
     "data.colour": 0.2,
     "train.batch_size": 8,
     "train.ema": 0.998,
-    "validation.every": 500,
+    "validation.every": 400,
 }
 
 # What is far away in a scene is ten pixels wide, and counts only where its box is right to the pixel.
@@ -68,7 +68,7 @@ SINGLE_STAGE: Mapping[str, Keys] = {
     "anchor-free": POINTS,
     "scenes": {**POINTS, **FINE, "train.steps": 2400},
     "bccd": {**POINTS, **BCCD, "train.steps": 1650},
-    "playing-cards": {**POINTS, **CARDS, "train.steps": 2400},
+    "playing-cards": {**POINTS, **CARDS, "train.steps": 1200},
 }
 
 # Stride 16 alone, as in 2015, with anchors of three sizes.
@@ -80,7 +80,7 @@ DETECT: Mapping[str, Keys] = {
     "single-map": SINGLE_MAP,
     "scenes": {**FINE, "model.channels": 48, "model.anchor": 4.0, "train.steps": 2400},
     "bccd": {**BCCD, "train.steps": 1300},
-    "playing-cards": {**CARDS, "train.steps": 2400},
+    "playing-cards": {**CARDS, "train.steps": 1600},
 }
 
 # Proposals are of the picture as it is seen: no scaling or cropping at random, or each step would search anew.

@@ -43,7 +43,7 @@ class Proposed(RegionDetector):
         )
         order = scores.argsort(descending=True)
         order = order[scores[order] > Found().threshold]
-        kept = order[nms(moved[order], scores[order], Found().nms)]
+        kept = order[nms(moved[order], scores[order], self.overlap)]
         return [
             Stage("proposals", boxes),
             Stage("regions that show something", moved[order]),

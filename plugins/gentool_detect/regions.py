@@ -90,6 +90,7 @@ class RegionDetector(Detecting):
     """A detector by regions: `propose` says where to look, `look` what is there."""
 
     head: RegionHead
+    overlap = 0.5  # every proposal answers for itself, so more are near each other than of a grid
 
     def propose(self, images: Tensor, size: Tensor, features: Any = None) -> list[Tensor]:
         """Boxes (P, 4) to look at, of each picture, best first. features: of these pictures, where there are any yet."""

@@ -122,7 +122,7 @@ class SingleStage(Detecting, nn.Module):
         scores = dense.logits[0].sigmoid().amax(1)[inside]
         boxes = clip(dense.boxes[0][inside], (int(size[0, 0]), int(size[0, 1])))
         order = scores.topk(min(BEST, len(scores))).indices
-        kept = order[nms(boxes[order], scores[order], Found().nms)]
+        kept = order[nms(boxes[order], scores[order], self.overlap)]
         places = (
             Stage("anchors", dense.grid.boxes[inside]) if self.anchored else Stage("cells", centred(dense.grid)[inside])
         )
