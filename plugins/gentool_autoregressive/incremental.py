@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gentool import Partial, Step
 
+from . import chain_kernel
 from .painter import chances_of
 
 if TYPE_CHECKING:
@@ -125,7 +126,13 @@ def draw(
     every, done = model.width * model.channels, 0
     for m in sorted(set(chosen.tolist())):
         for rows in (chosen == m).nonzero()[:, 0].split(AT_ONCE):
-            chain = model.chain(m, len(rows), None if labels is None else labels[rows])
+            label = None if labels is None else labels[rows]
+            if chain_kernel.chain.uses_triton(x.device) and not chain_kernel.unfit(model):
+                x[rows] = _at_once(model, m, chances[rows], None if given is None else given[rows], label)
+                done += len(rows) * model.places
+                yield Partial(done, n * model.places, images=model.dequantise(model.grid(x)))
+                continue
+            chain = model.chain(m, len(rows), label)
             u = chances[rows].t().contiguous()
             kept = None if given is None else given[rows].t().to(dtype).contiguous()
             drawn = torch.zeros_like(u)
@@ -140,6 +147,18 @@ def draw(
                     yield Partial(done + len(rows) * (d + 1), n * model.places, images=images)
             done += len(rows) * model.places
     yield model.grid(x).contiguous()
+
+
+def _at_once(
+    model: BinaryChain, component: int, chances: Tensor, known: Tensor | None, labels: Tensor | None
+) -> Tensor:
+    """The pictures of a component by one launch, (n, D) int64."""
+    order = torch.tensor(model.order(component), device=chances.device)
+    packed = chain_kernel.pack(model, component, len(chances), labels)
+    drawn = chain_kernel.chain(chances[:, order], None if known is None else known[:, order], *packed)
+    made = torch.empty_like(drawn)
+    made[:, order] = drawn
+    return made
 
 
 def _chances(model: BinaryChain, n: int, step: Step, temperature: float, dtype: torch.dtype) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from gentool.kernels import Case, Machine, jit, kernel
 
 from . import PixelCNNConfig, field
+from . import chain_kernel as chain_kernel  # registers its op
 from .packing import Shape, flatten, pack, shape_of, unflatten, up
 from .painter import Painter, chances_of
 from .wavefront import Wavefront

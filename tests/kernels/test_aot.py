@@ -99,6 +99,7 @@ def test_a_kernel_that_spills_is_caught(tmp_path):
         ("gentool_seq2seq", "_slopes_kernel"),
         ("gentool_diffusion", "_backward_kernel"),
         ("paint", "_paint_kernel"),
+        ("chain", "_chain_kernel"),
         ("decode", "_decode_kernel"),
     ],
 )
