@@ -213,7 +213,8 @@ def _chain_case(name: str, model: str, hidden: int, n: int, budget: tuple[float,
             for weight in net.parameters():
                 weight.mul_(3)
         net = net.to(device)
-        parts: list[Any] = [p.to(dtype) if isinstance(p, Tensor) and p.is_floating_point() else p for p in pack(net, 0, n, None)]
+        packed = pack(net, 0, n, None)
+        parts: list[Any] = [p.to(dtype) if isinstance(p, Tensor) and p.is_floating_point() else p for p in packed]
         parts[0] = parts[0].float()
         if parts[5] is not None:
             parts[5] = parts[5].float()
