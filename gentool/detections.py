@@ -7,9 +7,6 @@ boxes and everything that was found on them, so that boxes can be drawn again at
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -17,17 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from gentool.data.find import open_regular
-from gentool.data.pictures import read_picture, tried
+from gentool.data.pictures import from_jpeg, to_jpeg
 from gentool.errors import UsageError
 from gentool.runs.files import replace_file
 from gentool.sampling import Detections, Origin, Samples
 from gentool.show.text import safe_text
 
 FORMAT = "gentool detections 1"
-QUALITY, LARGEST = 88, 480  # of the pictures in a sidecar: JPEG's quality, pixels of the longer side
+LARGEST = 480  # pixels of the longer side of a picture in a sidecar
 MOST_BYTES = 64 << 20
 MOST_BOXES = 100_000  # of a picture in a sidecar
 
@@ -192,24 +188,3 @@ def _detections(boxes: Any, scores: Any, labels: Any, scale: torch.Tensor, class
 def _numbers(boxes: torch.Tensor, scale: NDArray[np.float64]) -> list[list[float]]:
     scaled: NDArray[np.float64] = boxes.double().cpu().numpy().reshape(-1, 4) * scale
     return [[round(value, 3) for value in row] for row in scaled.tolist()]
-
-
-def to_jpeg(image: NDArray[np.uint8]) -> str:
-    """A picture (H, W, 3) as JPEG in base64."""
-    data = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(data, "JPEG", quality=QUALITY)
-    return base64.b64encode(data.getvalue()).decode()
-
-
-def from_jpeg(text: object) -> NDArray[np.uint8]:
-    """uint8 (3, H, W) of a JPEG in base64; `ValueError` for anything else."""
-    if not isinstance(text, str):
-        raise ValueError("a picture is missing")
-    try:
-        data = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError("a picture is not in base64") from None
-    image = tried(read_picture, io.BytesIO(data), 3, 0)
-    if isinstance(image, str):
-        raise ValueError(f"a picture cannot be decoded: {image}")
-    return image

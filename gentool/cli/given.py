@@ -62,15 +62,29 @@ def from_files(opened: Source, device: Any, words: Sequence[str], n: int | None)
 
 
 def from_data(opened: Source, device: Any, data: str | None, n: int, *, quiet: bool) -> tuple[Iterator[Given], int]:
-    """The first n pictures of the test split (or of the one that is named)."""
+    """The first n pictures of the test split (or of the one that is named); where the data that a model was trained on
+    are not here, those that its checkpoint carries."""
     from gentool.cli.eval import split_of
-    from gentool.data.given import from_split
+    from gentool.data.given import carried, from_split
+    from gentool.errors import UsageError
     from gentool.scoring import Scorer
     from gentool.show.text import safe_text
 
     name, split = split_of(data)
-    pipeline = Scorer(opened, device, data=name, split=split).pipeline
-    split = split or next(filter(pipeline.has, ("test", "validation")), "train")
-    n = min(n, pipeline.count(split))
-    say(f"The first {n} picture(s) of {safe_text(pipeline.info.name)}, {split}; --image FILE takes yours.", quiet=quiet)
+    try:
+        pipeline = Scorer(opened, device, data=name, split=split).pipeline
+        split = split or next(filter(pipeline.has, ("test", "validation")), "train")
+        n = min(n, pipeline.count(split))
+    except UsageError:
+        n = min(n, len(opened.info.extra.get("examples", ())))
+        if data is not None or not n:
+            raise
+        say(
+            f"{safe_text(opened.info.name)} is not here: {n} pictures that the checkpoint carries. --image FILE takes yours."
+        )
+        return carried(opened.info, n, device), n
+    say(
+        f"The first {n} picture(s) of {safe_text(pipeline.config.name)}, {split}; --image FILE takes yours.",
+        quiet=quiet,
+    )
     return from_split(pipeline, split, n), n

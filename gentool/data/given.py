@@ -15,7 +15,7 @@ from gentool.data.batch import Batch, DataInfo
 from gentool.data.box_transforms import Example, fitted_size, resized
 from gentool.data.boxes import CANVAS_PIXELS, canvas, collate
 from gentool.data.config import BoxesConfig, DataConfig
-from gentool.data.pictures import SUFFIXES, BadPicture, read_header, read_picture
+from gentool.data.pictures import SUFFIXES, BadPicture, from_jpeg, read_header, read_picture
 from gentool.errors import UsageError
 from gentool.sampling import Given, Origin
 from gentool.show.text import safe_text
@@ -69,12 +69,12 @@ def whole_pictures(files: Sequence[Path], config: BoxesConfig, info: DataInfo, d
         pixels = np.ascontiguousarray(_read(path, 3).transpose(1, 2, 0))
         example = without_boxes(pixels, place, config)
         if waiting and (len(waiting) + 1) * int(np.prod(canvas([*waiting, example]))) > CANVAS_PIXELS:
-            yield Given(_on(collate(waiting), device), origins, own=True)
+            yield Given(collate(waiting, device), origins, own=True)
             waiting, origins = [], []
         waiting.append(example)
         origins.append(Origin(path.name, path.name, pixels.shape[:2], path))
     if waiting:
-        yield Given(_on(collate(waiting), device), origins, own=True)
+        yield Given(collate(waiting, device), origins, own=True)
 
 
 def without_boxes(pixels: np.ndarray[Any, np.dtype[np.uint8]], place: int, config: BoxesConfig) -> Example:
@@ -112,6 +112,29 @@ def _fitted(pixels: np.ndarray[Any, Any], height: int, width: int) -> np.ndarray
     image = Image.fromarray(np.ascontiguousarray(part[:, :, 0] if part.shape[2] == 1 else part))
     made = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0))
     return made[None] if made.ndim == 2 else np.ascontiguousarray(made.transpose(2, 0, 1))
+
+
+def carried(info: DataInfo, n: int, device: torch.device) -> Iterator[Given]:
+    """The first n pictures that a checkpoint carries, with their boxes; `UsageError` where they are damaged."""
+    examples: list[Example] = []
+    origins: list[Origin] = []
+    try:
+        for place, entry in enumerate(list(info.extra.get("examples", ()))[:n]):
+            pixels = np.ascontiguousarray(from_jpeg(entry["jpeg"]).transpose(1, 2, 0))
+            boxes = np.array(entry["boxes"], dtype=np.float64).reshape(-1, 4)
+            labels = np.array(entry["labels"], dtype=np.int64).reshape(-1)
+            sides = boxes[:, 2:] - boxes[:, :2]
+            examples.append(
+                Example(
+                    place, pixels, boxes, labels, np.zeros(len(labels), bool), sides[:, 0] * sides[:, 1], np.ones(2)
+                )
+            )
+            origins.append(Origin(str(entry["name"]), str(entry["name"]), pixels.shape[:2]))
+        batch = collate(examples, device) if examples else None
+    except (ValueError, TypeError, KeyError, OverflowError, RuntimeError):
+        raise UsageError("The pictures that this checkpoint carries are damaged; name some: --image FILE.") from None
+    if batch is not None:
+        yield Given(batch, origins)
 
 
 def from_split(pipeline: Any, split: str, n: int) -> Iterator[Given]:

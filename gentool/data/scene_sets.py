@@ -39,7 +39,7 @@ class Scenes(BoxSet):
     def size(self, index: int) -> tuple[int, int]:
         return SIDE, SIDE
 
-    def read(self, index: int) -> NDArray[np.uint8]:
+    def read(self, index: int, least: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         return self.scene(index).image
 
     def target(self, index: int) -> Target:

@@ -100,9 +100,7 @@ def _build(parameters: list[nn.Parameter], config: Optim, rate: Tensor | None) -
             capturable=capturable,
         )  # fmt: skip
     if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters, lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
-        )
+        return torch.optim.SGD(parameters, lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused)
     return torch.optim.RMSprop(
         parameters,
         config.lr,
