@@ -84,7 +84,7 @@ def activate_fake_driver(arch: int) -> None:
 
 
 def compile_case(kernel: Kernel, case: Case, dtype: Any) -> list[Any]:
-    """What the launch of this case compiles to, in order of launching."""
+    """What the launch of this case compiles to, in order of launching, each machine code once."""
     import torch
 
     assert kernel.launch is not None
@@ -95,7 +95,7 @@ def compile_case(kernel: Kernel, case: Case, dtype: Any) -> list[Any]:
             kernel.launch(*case.make(torch.device("cpu"), dtype))
     finally:
         lazy.captured = None
-    return compiled
+    return list({made.hash: made for made in compiled}.values())
 
 
 def check_case(kernel: Kernel, case: Case, dtype: Any, arch: int) -> list[Finding]:

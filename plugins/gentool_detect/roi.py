@@ -2,7 +2,8 @@
 
 Both are sparse sums (or maxima) over pixels: RoI align is out = S features with a matrix S that depends on the regions
 alone, and its gradient is S^T grad. Neither direction needs more than rows of a channels-last map taken and added by
-their weights (`kernels.bag_sum`), in a fixed order: the gradient is the same from run to run, on a GPU too.
+their weights (`kernels.bag_sum`; `bag_max` for RoI pool), in a fixed order: the gradient is the same from run to run, on
+a GPU too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from .kernels import bag_max, bag_max_grad, bag_sum, transposed
 
 
 def roi_align(
@@ -78,7 +81,8 @@ def roi_pool(features: Tensor, rois: Tensor, output: tuple[int, int], scale: flo
     first = ((regions[:, 0].long() * height)[:, None, None] + y0[:, :, None]) * width + x0[:, None, :]
     index = first.reshape(-1)[bag] + place // wide[bag] * width + place % wide[bag]
     rows = _rows(features)
-    out = F.embedding_bag(index, rows, ends - count, mode="max") if len(count) else rows.new_zeros(0, c) + 0 * rows[:0]
+    offsets = F.pad(ends, (1, 0)).to(torch.int32)
+    out: Tensor = _BagMax.apply(rows, index.to(torch.int32), offsets)  # type: ignore[no-untyped-call]
     return out.view(k, h, w, c).to(features.dtype).permute(0, 3, 1, 2)
 
 
@@ -90,9 +94,9 @@ def _check(features: Tensor, rois: Tensor, output: tuple[int, int]) -> None:
 
 
 def _rows(features: Tensor) -> Tensor:
-    """Pixels as rows: (N H W, C), float32 at least; no copy of a map that is channels-last."""
+    """Pixels as rows: (N H W, C), on a CPU float32 at least; no copy of a map that is channels-last."""
     rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-    return rows if rows.dtype == torch.float64 else rows.float()
+    return rows if rows.dtype == torch.float64 or bag_sum.uses_triton(rows.device) else rows.float()
 
 
 def _bins(low: Tensor, high: Tensor, bins: int, size: int) -> tuple[Tensor, Tensor]:
@@ -122,7 +126,8 @@ def _align(
     weight = wy[:, :, None, :, None] * wx[:, None, :, None, :]
     bags = len(picture) * output[0] * output[1]
     taps = 4 * samples[0] * samples[1]
-    out = weighted_rows(rows, index.reshape(bags, taps), weight.reshape(bags, taps).to(rows.dtype))
+    offsets = torch.arange(0, (bags + 1) * taps, taps, dtype=torch.int32, device=rows.device)
+    out: Tensor = _BagSum.apply(rows, index.reshape(-1), weight.reshape(-1), offsets)  # type: ignore[no-untyped-call]
     return out.view(len(picture), *output, c)
 
 
@@ -144,29 +149,45 @@ def _taps(start: Tensor, side: Tensor, bins: int, samples: int, size: int) -> tu
     return index.view(-1, bins, 2 * samples), weight.view(-1, bins, 2 * samples)
 
 
-class _WeightedRows(torch.autograd.Function):
-    """out[b] = sum_e weight[b, e] rows[index[b, e]]; the gradient is the same sum over the bags that took each row."""
+class _BagSum(torch.autograd.Function):
+    """`kernels.bag_sum` with its gradient for the rows: the same sum over the bags that took each row."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(index, weight)
+    def forward(ctx: Any, rows: Tensor, index: Tensor, weight: Tensor, offsets: Tensor) -> Tensor:
+        ctx.save_for_backward(index, weight, offsets)
         ctx.rows = len(rows)
-        return F.embedding_bag(index, rows, mode="sum", per_sample_weights=weight)
+        add = bag_sum.reference if rows.dtype == torch.float64 else bag_sum
+        made: Tensor = add(rows, index, weight, offsets)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        index, weight, offsets = ctx.saved_tensors
+        bag, turned, order = transposed(index, _bag_of(offsets), ctx.rows)
+        taken = _BagSum.apply(grad.contiguous(), bag, weight[order], turned)  # type: ignore[no-untyped-call]
+        return taken, None, None, None
+
+
+class _BagMax(torch.autograd.Function):
+    """`kernels.bag_max` with its gradient: to the row that was chosen."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
+        take = bag_max.reference if rows.dtype == torch.float64 else bag_max
+        out, chosen = take(rows, index, offsets)
+        ctx.save_for_backward(index, offsets, chosen)
+        ctx.rows = len(rows)
+        made: Tensor = out
+        return made
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        index, weight = ctx.saved_tensors
-        flat = index.reshape(-1)
-        order = torch.argsort(flat, stable=True)
-        starts = torch.searchsorted(flat[order], torch.arange(ctx.rows, dtype=flat.dtype, device=flat.device))
-        bag = (order // max(1, index.shape[1])).to(flat.dtype)
-        taken = F.embedding_bag(
-            bag, grad.contiguous(), starts.to(flat.dtype), mode="sum", per_sample_weights=weight.reshape(-1)[order]
-        )
-        return taken, None, None
+        index, offsets, chosen = ctx.saved_tensors
+        bag, turned, _ = transposed(index, _bag_of(offsets), ctx.rows)
+        give = bag_max_grad.reference if grad.dtype == torch.float64 else bag_max_grad
+        return give(grad.contiguous(), chosen, bag, turned), None, None
 
 
-def weighted_rows(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """sum_e weight[b, e] rows[index[b, e]]: rows (R, C), index int32 and weight (B, E) -> (B, C). Gradient to rows."""
-    made: Tensor = _WeightedRows.apply(rows, index, weight)  # type: ignore[no-untyped-call]
-    return made
+def _bag_of(offsets: Tensor) -> Tensor:
+    """The bag of each entry, int64 (E,)."""
+    return torch.repeat_interleave(offsets.diff().long())

@@ -101,6 +101,7 @@ def test_a_kernel_that_spills_is_caught(tmp_path):
         ("paint", "_paint_kernel"),
         ("chain", "_chain_kernel"),
         ("decode", "_decode_kernel"),
+        ("gentool_detect", "_suppress_kernel"),
     ],
 )
 def test_every_kernel_compiles_as_it_should(only, name):

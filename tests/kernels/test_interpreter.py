@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(
     [
         ("interpreted_vqvae.py", ""),
         ("interpreted_seq2seq.py", ""),
+        ("interpreted_detect.py", "chains or launches or 33-20"),
+        pytest.param("interpreted_detect.py", "", marks=pytest.mark.slow),
         ("interpreted_diffusion.py", "launch or gradients or 24-3"),
         pytest.param("interpreted_diffusion.py", "", marks=pytest.mark.slow),
         ("interpreted_chains.py", "neighbouring and two or full and nade"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from gentool_detect import boxes as B
-from gentool_detect.nms import batched_nms, greedy_keep, nms, soft_nms
+from gentool_detect.greedy import greedy_keep
+from gentool_detect.nms import batched_nms, nms, soft_nms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -54,8 +55,8 @@ def test_nms_is_its_definition(items, threshold, grouped):
 @pytest.mark.parametrize(("spread", "threshold"), [(60, 0.7), (60, 0.3), (300, 0.5), (5, 0.9), (100, 0.05), (100, 0.0)])
 @pytest.mark.parametrize("grouped", [False, True])
 def test_many_blocks(spread, threshold, grouped, monkeypatch):
-    monkeypatch.setattr("gentool_detect.nms.BLOCK", 64)
-    monkeypatch.setattr("gentool_detect.nms.PAIRS", 1000)
+    monkeypatch.setattr("gentool_detect.greedy.BLOCK", 64)
+    monkeypatch.setattr("gentool_detect.greedy.PAIRS", 1000)
     n = 3 * 64 + 37
     boxes, scores = random_boxes(n, spread)
     labels = torch.randint(0, 3, (n,), generator=torch.Generator().manual_seed(1)) * 7 - 5 if grouped else None
