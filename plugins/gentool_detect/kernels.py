@@ -35,11 +35,16 @@ def nms_reference(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Which of boxes float32 (N, 4), best first, stay when each that stays removes the later ones of its label whose IoU
     with it exceeds the threshold: bool (N,).
 
-    On a CPU `greedy.greedy_keep`; elsewhere by blocks as the kernel does it: greedy suppression is the only fixpoint of
-    keep = ~any(M & keep) with M the overlaps with better boxes.
+    On a CPU `greedy.greedy_keep`; elsewhere `nms_by_blocks`.
     """
     if boxes.device.type == "cpu":
         return torch.from_numpy(greedy_keep(boxes.float().numpy(), labels.numpy(), threshold))
+    return nms_by_blocks(boxes, labels, threshold)
+
+
+def nms_by_blocks(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
+    """The same by torch, as the kernel does it: greedy suppression is the only fixpoint of keep = ~any(M & keep) with M the
+    overlaps with better boxes; a block of boxes is resolved, then removes from all that come after it."""
     keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     for start in range(0, len(boxes), BLOCK):
         own, rest = slice(start, start + BLOCK), slice(start + BLOCK, None)
@@ -61,17 +66,6 @@ def _removes(a: Tensor, a_labels: Tensor, b: Tensor, b_labels: Tensor, threshold
     common = wide * high
     union = area(a)[:, None] + area(b) - common
     return (common > threshold * union) & (a_labels[:, None] == b_labels)
-
-
-def nms_whole(boxes: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """The fixpoint over all N x N overlaps at once: what is written without a second thought."""
-    removes = _removes(boxes, labels, boxes, labels, threshold).triu(1)
-    keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
-    while True:
-        after = ~(removes & keep[:, None]).any(0)
-        if torch.equal(after, keep):
-            return keep
-        keep = after
 
 
 # -- NMS: Triton ------------------------------------------------------------------------------------------------------
@@ -185,7 +179,7 @@ def _nms_case(name: str, n: int, things: int, threshold: float, labels: int = 1,
     reference=nms_reference,
     fake=_nms_fake,
     agree=nms_agrees,
-    rivals={"eager": nms_whole},
+    rivals={"blocks in torch": nms_by_blocks},
     note="blocks of 1024 resolved on the device, O(n) memory, no host synchronisation; not yet timed on a GPU",
     cases=[
         _nms_case("RPN, 2000 of a picture", 2000, 100, 0.7, budget=20.0),
