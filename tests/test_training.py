@@ -24,6 +24,7 @@ from gentool.training.optimisers import Ema, PhaseOptimiser
 from gentool.training.trainer import Diverged, Hooks
 
 FAMILY = Path(__file__).parent / "tiny_family.py"
+DETECTOR = Path(__file__).parent / "tiny_boxes.py"
 
 
 @pytest.fixture(autouse=True)
@@ -31,15 +32,15 @@ def tiny() -> Iterator[None]:
     from gentool.registry import _files, registry, use_plugin_files
 
     before = list(_files)
-    use_plugin_files([FAMILY])
+    use_plugin_files([FAMILY, DETECTOR])
     yield
     _files[:] = before
     registry.cache_clear()
 
 
-def run(root: Path, stop_at: int | None = None, **changes: Any) -> tuple[str, Path, nn.Module]:
-    """Train tiny under `root`; stop_at: interrupt as Ctrl-C would after that step."""
-    config = resolve("tiny", [Layer("--set", {k.replace("__", "."): v for k, v in changes.items()})])
+def run(root: Path, stop_at: int | None = None, model: str = "tiny", **changes: Any) -> tuple[str, Path, nn.Module]:
+    """Train a tiny model under `root`; stop_at: interrupt as Ctrl-C would after that step."""
+    config = resolve(model, [Layer("--set", {k.replace("__", "."): v for k, v in changes.items()})])
     made = session.plan(config)
     folder = session.begin(made, root, None, None)
     return go(made, folder, None, stop_at)
@@ -50,7 +51,7 @@ def go(made: Any, folder: RunFolder, found: Any, stop_at: int | None = None) -> 
     import signal
 
     def on_step(step: int, values: dict[str, float]) -> None:
-        if step == stop_at:
+        if step == stop_at and not any(key.startswith("validation/") for key in values):
             os.kill(os.getpid(), signal.SIGINT)
 
     with session.opened(folder):
@@ -119,6 +120,18 @@ def test_resume_is_bitwise_with_other_settings(tmp_path: Path, changes: dict[str
     _, whole, _ = run(tmp_path / "a", **changes)
     _, part, _ = run(tmp_path / "b", stop_at=5, **changes)
     resume(part)
+    assert final(whole) == final(part)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_of_a_detector_is_bitwise(tmp_path: Path, workers: int) -> None:
+    """In the middle of an epoch of pictures that are cut, scaled and recoloured, and with another number of workers."""
+    drawn = {"data.limit": 10, "data.jitter": 1.5, "data.crop": 0.5, "data.colour": 0.3, "data.flip": "both"}
+    changes = {**drawn, "train.steps": 7, "preview.n": 0, "validation.examples": 4}
+    _, whole, _ = run(tmp_path / "a", model="tiny-boxes", **changes)
+    _, part, _ = run(tmp_path / "b", stop_at=4, model="tiny-boxes", **changes)
+    made, folder, found = session.reopen(part, None, {"data.workers": workers})
+    go(made, folder, found)
     assert final(whole) == final(part)
 
 
