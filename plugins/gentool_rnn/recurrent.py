@@ -64,6 +64,18 @@ class Recurrent(Backbone):
             w.hidden_bias.zero_()
             if self.config.cell == "lstm":
                 w.input_bias[size : 2 * size] = 1.0
+            if self.config.memory:
+                self._remember(w)
+
+    def _remember(self, w: Weights) -> None:
+        """A gate's sigmoid(b) = 1 - 1/s keeps what a unit holds for about s steps; s uniform in 1 ... `memory` by unit
+        (Tallec & Ollivier 2018, equation 16: b_f = log U(1, T - 1), b_i = -b_f; of a GRU the gate z)."""
+        size = self.width
+        b = torch.empty(size).uniform_(1, max(1.0, self.config.memory - 1)).log_()
+        if self.config.cell == "lstm":
+            w.input_bias[:size] = -b
+        if self.config.cell in ("lstm", "gru"):
+            w.input_bias[size : 2 * size] = b
 
     def weights(self, layer: int) -> Weights:
         """The parameters of a layer."""
