@@ -157,3 +157,21 @@ def test_bfloat16_autocast_trains():
     y.float().sum().backward()
     torch.testing.assert_close(y.float(), made(x, made.start(2))[0], rtol=0.05, atol=0.05)
     assert all(torch.isfinite(p.grad).all() for p in made.parameters())
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_gates_can_begin_by_remembering(cell):
+    """A unit whose gate begins at s keeps a share 1 - 1/s of what it holds a step, where inputs say nothing."""
+    torch.manual_seed(0)
+    net = Recurrent(CharLMConfig(cell=cell, hidden=64, layers=1, memory=100), 3)
+    with torch.no_grad():
+        w = net.weights(0)
+        w.input.zero_()
+        w.hidden.zero_()
+        state = {name: torch.ones(1, 1, 64) for name in net.start(1)}
+        _, after = net(torch.zeros(1, 10, 3), state)
+    kept = after["c" if cell == "lstm" else "h"].flatten()
+    span = 1 + w.input_bias[64:128].detach().exp()  # sigmoid(b) = 1 - 1/s
+    assert 2 <= float(span.min()) < 20
+    assert 80 < float(span.max()) <= 100
+    torch.testing.assert_close(kept, (1 - 1 / span) ** 10)
