@@ -106,6 +106,7 @@ def gentool_models() -> list[ModelSpec]:
             inputs=("boxes",),
             defaults=presets.SCENES,
             presets=presets.DETECT,
+            checkpoints={"bccd": "checkpoints/detect-bccd.safetensors"},
             aliases=("faster-rcnn",),
         ),
         ModelSpec(
@@ -123,6 +124,7 @@ def gentool_models() -> list[ModelSpec]:
             inputs=("boxes",),
             defaults=presets.SCENES,
             presets=presets.SINGLE_STAGE,
+            checkpoints={"bccd": "checkpoints/single-stage-bccd.safetensors"},
         ),
     ]
 
