@@ -19,6 +19,7 @@ from gentool.kernels import Case, Machine, jit, kernel
 
 from . import PixelCNNConfig, field
 from . import chain_kernel as chain_kernel  # registers its op
+from . import scan_kernel as scan_kernel  # and its ops
 from .packing import Shape, flatten, pack, shape_of, unflatten, up
 from .painter import Painter, chances_of
 from .wavefront import Wavefront

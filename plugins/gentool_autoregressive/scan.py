@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import scan_kernel
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -66,10 +68,21 @@ def scan(x: Tensor, w: Tensor, lines: Lines, offsets: tuple[int, ...]) -> Tensor
 
     offsets: where along the line before, relative to a pixel, each tap looks; beyond the ends everything is 0.
     """
+    if _launched(x, lines, offsets):
+        by_launch: Tensor = scan_kernel.LaunchedScan.apply(x, w, offsets[0], lines.diagonal)  # type: ignore[no-untyped-call]
+        return by_launch
     if torch.is_grad_enabled() and (x.requires_grad or w.requires_grad):
         made: Tensor = Scan.apply(x, w, lines, offsets)  # type: ignore[no-untyped-call]
         return made
     return _forward(x, w, lines, offsets)[0]
+
+
+def _launched(x: Tensor, lines: Lines, offsets: tuple[int, ...]) -> bool:
+    """Whether the scan runs as two launches of kernels."""
+    fits = offsets == tuple(range(offsets[0], offsets[0] + len(offsets)))
+    if not fits or scan_kernel.unfit(x.shape[-1] // 4, lines.length):
+        return False
+    return bool(scan_kernel.scan_forward.uses_triton(x.device))
 
 
 def _forward(x: Tensor, w: Tensor, lines: Lines, offsets: tuple[int, ...]) -> tuple[Tensor, _Past]:

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.skipif(
         pytest.param("interpreted_diffusion.py", "", marks=pytest.mark.slow),
         ("interpreted_chains.py", "neighbouring and two or full and nade"),
         pytest.param("interpreted_chains.py", "", marks=pytest.mark.slow),
+        ("interpreted_scan.py", "tall"),
+        pytest.param("interpreted_scan.py", "", marks=pytest.mark.slow),
         ("interpreted_autoregressive.py", "colours or known"),
         pytest.param("interpreted_autoregressive.py", "", marks=pytest.mark.slow),
         ("interpreted_rnn.py", "1-2 or launches"),

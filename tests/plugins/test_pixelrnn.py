@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from gentool_autoregressive import PixelRNNConfig
+from gentool_autoregressive import PixelRNNConfig, scan_kernel
 from gentool_autoregressive.evaluate import seen
 from gentool_autoregressive.pixelrnn import DiagonalBiLSTM, PixelRNN, RowLSTM
 from gentool_autoregressive.sampler import reevaluate
@@ -271,3 +271,18 @@ def test_pictures_do_not_depend_on_how_many_are_painted_at_a_time(kind, monkeypa
 def test_even_kernels_are_refused(change):
     with pytest.raises(UsageError, match="odd"):
         net(**change)
+
+
+@pytest.mark.parametrize(("diagonal", "offsets"), [(True, (-1, 0)), (False, (-1, 0, 1)), (False, (0,))])
+def test_the_plain_form_of_the_launches_is_the_scan(diagonal, offsets):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 2, 8, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(2, len(offsets), 2, 8, dtype=torch.float64, requires_grad=True)
+    exact = Scan.apply(x, w, Lines(3, 4, diagonal), offsets)
+    h, gates, c = scan_kernel.plain_scan(x.detach(), w.detach(), offsets[0], diagonal)
+    torch.testing.assert_close(h, exact)
+    grad = torch.randn_like(h)
+    dx, dw = torch.autograd.grad(exact, (x, w), grad)
+    mine = scan_kernel.plain_scan_backward(grad, gates, c, w.detach(), offsets[0], diagonal)
+    torch.testing.assert_close(mine, dx)
+    torch.testing.assert_close(scan_kernel.weight_gradient(h, mine, len(offsets), offsets[0], diagonal), dw)
