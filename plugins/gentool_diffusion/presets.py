@@ -4,9 +4,11 @@ from __future__ import annotations
 
 DEFAULTS: dict[str, object] = {
     "model.width": 32,
+    "model.blocks": 1,
+    "model.attention": (7, 4),
     "model.predict": "v",
     "loss.weight": "min-snr",
-    "train.steps": 1200,
+    "train.steps": 800,
     "train.ema": 0.995,
     "train.clip": 1.0,
     "train.channels_last": "no",
@@ -19,7 +21,6 @@ DEFAULTS: dict[str, object] = {
 _PICTURES: dict[str, object] = {
     "model.width": 32,
     "model.patch": 2,
-    "model.blocks": 1,
     "model.conditional": True,
     "train.batch_size": 32,
     "train.ema": 0.999,
@@ -42,7 +43,13 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     "conditional": {"model.conditional": True},
     # No U-Net: an autoencoder of dense layers that gives the picture, since noise does not go through a bottleneck.
-    "dense": {"model.network": "dense", "model.width": 512, "model.predict": "x0", "train.steps": 4000},
+    "dense": {
+        "model.network": "dense",
+        "model.width": 512,
+        "model.embed": 1,
+        "model.predict": "x0",
+        "train.steps": 3000,
+    },
     "hybrid": {"loss.name": "hybrid", "model.variance": "learned", "model.predict": "eps", "loss.weight": "simple"},
     "mnist": {**_PICTURES, "data.name": "mnist", "train.steps": 3000},
     "fashion-mnist": {**_PICTURES, "data.name": "fashion-mnist", "train.steps": 4000},
