@@ -25,30 +25,26 @@ EPS = 1e-5
 
 
 def forward_reference(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(silu(GroupNorm(x)), the mean and 1/deviation of every group (N, groups)) in plain torch."""
-    grouped = x.to(weight.dtype).reshape(x.shape[0], groups, -1)
-    mean = grouped.mean(2)
-    rstd = torch.rsqrt(grouped.var(2, correction=0) + EPS)
-    normal = ((grouped - mean[..., None]) * rstd[..., None]).view(x.shape)
-    out = F.silu(normal * weight[:, None, None] + bias[:, None, None])
-    return out.to(x.dtype).contiguous(memory_format=torch.channels_last), mean, rstd
+    """(silu(GroupNorm(x)), the mean and 1/deviation of every group (N, groups)) by torch's own operators."""
+    n, channels, height, width = x.shape
+    wide = x.to(weight.dtype)
+    y, mean, rstd = torch.native_group_norm(wide, weight, bias, n, channels, height * width, groups, EPS)
+    return F.silu(y).to(x.dtype).contiguous(memory_format=torch.channels_last), mean, rstd
 
 
 def backward_reference(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, rstd: Tensor, groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(dx, dweight of every picture (N, C), dbias of every picture (N, C)) in plain torch."""
-    n = x.shape[0]
-    shape = (n, groups, -1)
-    normal = ((x.to(weight.dtype).reshape(shape) - mean[..., None]) * rstd[..., None]).view(x.shape)
-    z = normal * weight[:, None, None] + bias[:, None, None]
-    s = torch.sigmoid(z)
-    dz = grad.to(weight.dtype) * s * (1 + z * (1 - s))
-    pull = (dz * weight[:, None, None]).reshape(shape)
-    hat = normal.reshape(shape)
-    dx = rstd[..., None] * (pull - pull.mean(2, keepdim=True) - hat * (pull * hat).mean(2, keepdim=True))
-    dx = dx.view(x.shape).to(x.dtype).contiguous(memory_format=torch.channels_last)
-    return dx, (dz * normal).sum((2, 3)), dz.sum((2, 3))
+    """(dx, dweight (C,), dbias (C,)) by torch's own operators, nothing kept from the forward pass but the statistics."""
+    n, channels, height, width = x.shape
+    aten, size = torch.ops.aten, height * width
+    wide = x.to(weight.dtype).contiguous()
+    y = torch.native_group_norm(wide, weight, bias, n, channels, size, groups, EPS)[0]
+    dz = aten.silu_backward(grad.to(weight.dtype).contiguous(), y)
+    dx, dweight, dbias = aten.native_group_norm_backward(
+        dz, wide, mean, rstd, weight, n, channels, size, groups, [True, True, True]
+    )
+    return dx.to(x.dtype).contiguous(memory_format=torch.channels_last), dweight, dbias
 
 
 # -- Triton -----------------------------------------------------------------------------------------------------------
@@ -184,12 +180,8 @@ def _forward_fake(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> tuple
 def _backward_fake(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, rstd: Tensor, groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    shape = (x.shape[0], x.shape[1])
-    return (
-        torch.empty_like(x, memory_format=torch.channels_last),
-        weight.new_empty(shape),
-        weight.new_empty(shape),
-    )
+    dx = torch.empty_like(x, memory_format=torch.channels_last)
+    return dx, torch.empty_like(weight), torch.empty_like(weight)
 
 
 # -- right or wrong, against float64 -----------------------------------------------------------------------------------
@@ -203,9 +195,25 @@ def _off(name: str, mine: Tensor, true: Tensor, half: bool) -> str:
     return "" if worst <= tolerance else f"{name} is off by {worst:.1e}"
 
 
+def exact(
+    x: Tensor, weight: Tensor, bias: Tensor, groups: int, grad: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both operations as they are defined, in float64: the forward's outputs, or with `grad` the backward's."""
+    x, weight, bias = (t.detach().double().requires_grad_(grad is not None) for t in (x, weight, bias))
+    with torch.enable_grad():
+        grouped = x.reshape(x.shape[0], groups, -1)
+        mean, rstd = grouped.mean(2), torch.rsqrt(grouped.var(2, correction=0) + EPS)
+        normal = ((grouped - mean[..., None]) * rstd[..., None]).view(x.shape)
+        out = F.silu(normal * weight[:, None, None] + bias[:, None, None])
+        if grad is None:
+            return out, mean, rstd
+        dx, dweight, dbias = torch.autograd.grad(out, (x, weight, bias), grad.double())
+    return dx, dweight, dbias
+
+
 def forward_agrees(args: tuple[Any, ...], out: tuple[Tensor, ...]) -> str:
     x, weight, bias, groups = args
-    true = forward_reference(x.double(), weight.double(), bias.double(), groups)
+    true = exact(x, weight, bias, groups)
     half = x.dtype == torch.bfloat16
     found = [_off("the output", out[0], true[0], half), _off("1 / deviation", out[2], true[2], False)]
     scale = 1 / true[2]
@@ -215,18 +223,12 @@ def forward_agrees(args: tuple[Any, ...], out: tuple[Tensor, ...]) -> str:
 
 
 def backward_agrees(args: tuple[Any, ...], out: tuple[Tensor, ...]) -> str:
-    *tensors, groups = args
-    grad, x, weight, bias, mean, rstd = (t.double() for t in tensors)
-    true = backward_reference(grad, x, weight, bias, mean, rstd, groups)
-    half = tensors[1].dtype == torch.bfloat16
+    grad, x, weight, bias, _, _, groups = args
+    true = exact(x, weight, bias, groups, grad)
+    half = x.dtype == torch.bfloat16
     names = ("dx", "dweight", "dbias")
-    found = [_off(name, mine, exact, half) for name, mine, exact in zip(names, out, true, strict=True)]
+    found = [_off(name, mine, right, half) for name, mine, right in zip(names, out, true, strict=True)]
     return "; ".join(word for word in found if word)
-
-
-def plain(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:
-    """What is written without a second thought."""
-    return F.silu(F.group_norm(x, groups, weight.to(x.dtype), bias.to(x.dtype), EPS))
 
 
 def _make(n: int, channels: int, side: int, groups: int) -> Any:
@@ -306,19 +308,21 @@ def norm_silu_forward(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> t
 def norm_silu_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, rstd: Tensor, groups: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Launch: a program for every picture and block of groups; gradients of parameters are left to be summed over N."""
+    """Launch: a program for every picture and block of groups. The gradients of the parameters are summed over pictures
+    after it, in a fixed order."""
     x, grad = x.contiguous(memory_format=torch.channels_last), grad.contiguous(memory_format=torch.channels_last)
     n, channels, height, width = x.shape
-    dx, dweight, dbias = _backward_fake(grad, x, weight, bias, mean, rstd, groups)
+    dx = torch.empty_like(x)
+    dweight, dbias = weight.new_empty(n, channels), weight.new_empty(n, channels)
     if not x.numel():
-        return dx, dweight.zero_(), dbias.zero_()
+        return dx, torch.zeros_like(weight), torch.zeros_like(bias)
     tile = config(channels, groups)
     grid = (n, -(-groups // tile["BLOCK_G"]))
     _backward_kernel[grid](
         grad, x, weight.contiguous(), bias.contiguous(), mean, rstd, dx, dweight, dbias, height * width,
         C=channels, WIDE=channels // groups, GROUPS=groups, **tile,
     )  # fmt: skip
-    return dx, dweight, dbias
+    return dx, dweight.sum(0), dbias.sum(0)
 
 
 class _NormSiLU(torch.autograd.Function):
@@ -334,7 +338,7 @@ class _NormSiLU(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         dx, dweight, dbias = norm_silu_backward.op(grad, *ctx.saved_tensors, ctx.groups)
-        return dx, dweight.sum(0), dbias.sum(0), None
+        return dx, dweight, dbias, None
 
 
 def group_norm_silu(x: Tensor, weight: Tensor, bias: Tensor, groups: int) -> Tensor:

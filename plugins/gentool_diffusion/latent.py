@@ -21,7 +21,7 @@ from gentool.registry import registry
 from gentool.runs.source import build_from, open_source
 from gentool.show.text import safe_text
 
-from .model import Process
+from .model import Process, positive
 from .networks import Dense, UNet
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class LatentDiffusion(Process):
         channels, outputs = self.shape[0], self.shape[0] * (2 if config.variance == "learned" else 1)
         embedding = config.width * config.embed
         if self.grid:
+            positive("multiply", config.multiply)
             self.network = UNet(
                 channels,
                 outputs,

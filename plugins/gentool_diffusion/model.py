@@ -7,6 +7,7 @@ destroyed picture what it was. x is (N, C, H, W), t (N,), labels (N,) or None; `
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -121,6 +122,12 @@ class Process(nn.Module):
         return {"T": self.schedule.steps, "predicts": self.config.predict, "schedule": self.config.schedule}
 
 
+def positive(name: str, values: Sequence[float]) -> None:
+    """Refuse a list of sizes that is empty or has one that is none."""
+    if not values or min(values) <= 0:
+        raise UsageError(f"model.{name} = {list(values)} is refused: one or more numbers above 0, such as [1, 2].")
+
+
 class Diffusion(Process):
     """Over pixels: the U-Net, or dense layers for the smallest pictures."""
 
@@ -132,6 +139,8 @@ class Diffusion(Process):
         super().__init__(config, info)
         self.config: DiffusionConfig = config
         self.shape = info.image
+        positive("multiply", config.multiply)
+        positive("shrink", config.shrink)
         channels, height, width = info.image
         outputs = channels * (2 if config.variance == "learned" else 1)
         embedding = config.width * config.embed

@@ -91,7 +91,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, head: int):
         super().__init__()
-        self.heads = max(1, channels // head)
+        self.heads = next(h for h in range(max(1, channels // head), 0, -1) if channels % h == 0)
         self.norm = nn.GroupNorm(groups_of(channels), channels)
         self.qkv, self.out = nn.Conv2d(channels, 3 * channels, 1), nn.Conv2d(channels, channels, 1)
         nn.init.zeros_(self.out.weight)
@@ -203,8 +203,8 @@ class UNet(nn.Module):
 class Dense(nn.Module):
     """No U-Net: dense layers that narrow to a bottleneck and widen again, as an autoencoder's, each told the time.
 
-    For pictures of a few pixels, or for vectors (as pictures of one pixel). With `narrow` 1 no layer is smaller than
-    another, and the blocks are residual.
+    For pictures of a few pixels, or for vectors (as pictures of one pixel). `widths`: units of the layers; a layer that is
+    as wide as the one before is residual.
     """
 
     def __init__(self, channels: int, outputs: int, size: tuple[int, int], *, widths: tuple[int, ...], embedding: int):

@@ -92,6 +92,17 @@ def test_a_class_is_needed_for_conditioning():
         Diffusion(DiffusionConfig(), DataInfo())
 
 
+@pytest.mark.parametrize("settings", [{"multiply": ()}, {"multiply": (1, 0)}, {"network": "dense", "shrink": (-1.0,)}])
+def test_sizes_that_are_none_are_refused(settings):
+    with pytest.raises(UsageError, match="above 0"):
+        Diffusion(DiffusionConfig(**settings), DataInfo(image=(1, 8, 8)))
+
+
+def test_any_width_has_attention_heads():
+    model = tiny(width=50, multiply=(1, 2), attention=(8, 4), head=32)
+    assert model.output(torch.randn(2, 1, 8, 8), torch.tensor([0, 1]), None)[0].shape == (2, 1, 8, 8)
+
+
 def test_sinusoids_and_groups():
     table = sinusoid(torch.arange(1000), 32)
     assert table.shape == (1000, 32)
