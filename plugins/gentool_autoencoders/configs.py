@@ -179,7 +179,9 @@ class GSNConfig:
     layers: int = option(2, "hidden layers", ge=1, le=10)
     activation: Literal["sigmoid", "tanh"] = option("sigmoid", "of the hidden units (tanh in the paper)")
     noise: float = option(0.4, "share of the pixels that salt and pepper damage at every step", ge=0, le=1)
-    hidden_noise: float = option(0.2, "sigma of the noise before and after each nonlinearity (2 in the paper)", ge=0, le=10)
+    hidden_noise: float = option(
+        0.2, "sigma of the noise before and after each nonlinearity (2 in the paper)", ge=0, le=10
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,9 @@ def _of_made(model: Made, component: int, n: int, labels: Tensor | None) -> Pack
     for i, (layer, mask) in enumerate(zip(model.hidden, masks)):
         assert isinstance(layer, nn.Linear)
         bias = layer.bias.expand(n, -1)
-        layers.append((layer.weight * mask, bias if labels is None or not model.classes else bias + model.label[i](labels)))
+        layers.append(
+            (layer.weight * mask, bias if labels is None or not model.classes else bias + model.label[i](labels))
+        )
     (w, start), v = layers[0], (model.out.weight * out)[order]
     start_2, w_2, ends = None, None, None
     if len(layers) == 2:
@@ -208,7 +210,11 @@ def _chain_case(name: str, model: str, hidden: int, n: int, budget: tuple[float,
         from .nade import Nade
 
         info = DataInfo(image=(1, 28, 28), levels=2)
-        net: Any = Nade(NadeConfig(hidden=hidden), info) if model == "nade" else Made(MadeConfig(hidden=hidden, **config), info)
+        net: Any = (
+            Nade(NadeConfig(hidden=hidden), info)
+            if model == "nade"
+            else Made(MadeConfig(hidden=hidden, **config), info)
+        )
         with torch.no_grad():
             for weight in net.parameters():
                 weight.mul_(3)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gentool import DataInfo
 
+from .assign import Truth
 from .backbone import STRIDES, Backbone, ConvNorm, Places, Pyramid
 from .boxes import clip
 from .coding import decode
@@ -126,7 +127,7 @@ class FasterRCNN(RegionDetector, nn.Module):
         return torch.cat(parts)[torch.cat(order).argsort()]
 
     @torch.no_grad()
-    def stages(self, images: Tensor, size: Tensor) -> list[Stage]:
+    def stages(self, images: Tensor, size: Tensor, truth: Truth) -> list[Stage]:
         """Anchors, and the proposals before and after suppression, of the first picture."""
         features = self.features(images, size)
         before, after = self.ranked(features, 0, size[0])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gentool import DataInfo
 
+from .assign import Truth
 from .backbone import STRIDES, Backbone
 from .boxes import clip
 from .coding import decode
@@ -32,7 +33,7 @@ class Proposed(RegionDetector):
         return propose(images, size, self.config.proposer, self.config.proposals, self.config.search)
 
     @torch.no_grad()
-    def stages(self, images: Tensor, size: Tensor) -> list[Stage]:
+    def stages(self, images: Tensor, size: Tensor, truth: Truth) -> list[Stage]:
         """The proposals, and what the regions' classes leave of them before suppression, of the first picture."""
         features = self.features(images, size)
         boxes = self.propose(images, size)[0]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gentool import DataInfo
 from gentool.sampling import Detections
 
+from .assign import Truth, align
 from .backbone import Backbone, ConvNorm, Places, Pyramid
 from .boxes import clip
 from .coding import decode, from_distances
@@ -115,17 +116,21 @@ class SingleStage(Detecting, nn.Module):
         return raw.softmax(-1) @ at
 
     @torch.no_grad()
-    def stages(self, images: Tensor, size: Tensor) -> list[Stage]:
-        """Anchors (or the cells of the points), and boxes before and after suppression, of the first picture."""
+    def stages(self, images: Tensor, size: Tensor, truth: Truth) -> list[Stage]:
+        """Anchors, or cells (matched: those that would learn a box now), and boxes before and after suppression, of the
+        first picture."""
         dense = self.dense(images, size)
         inside = dense.grid.inside[0]
         scores = dense.logits[0].sigmoid().amax(1)[inside]
         boxes = clip(dense.boxes[0][inside], (int(size[0, 0]), int(size[0, 1])))
         order = scores.topk(min(BEST, len(scores))).indices
         kept = order[nms(boxes[order], scores[order], self.overlap)]
-        places = (
-            Stage("anchors", dense.grid.boxes[inside]) if self.anchored else Stage("cells", centred(dense.grid)[inside])
-        )
+        grid = dense.grid
+        if self.anchored:
+            places = Stage("anchors", grid.boxes[inside])
+        else:
+            chosen = align(dense.logits[0].sigmoid(), dense.boxes[0], grid, inside, truth)
+            places = Stage("cells", centred(grid)[inside], (chosen.index >= 0)[inside])
         return [places, Stage("best boxes", boxes[order]), Stage("after suppression", boxes[kept])]
 
     def facts(self) -> dict[str, float | str]:

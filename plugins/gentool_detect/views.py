@@ -23,11 +23,12 @@ SIDE = 320  # pixels a panel has at least, so that boxes can be told apart
 
 @dataclass(frozen=True)
 class Stage:
-    """Boxes (P, 4) of one stage, best first; what they are called; the IoU from which one counts as matched."""
+    """Boxes (P, 4) of one stage, best first; what they are called; which are matched, bool (P,), where it is not those
+    that overlap a true box by an IoU of 0.5."""
 
     name: str
     boxes: Tensor
-    positive: float = 0.5
+    matched: Tensor | None = None
 
 
 def stages(
@@ -58,7 +59,7 @@ def stages(
     if known:
         panel(f"{len(truth.boxes)} true boxes", Detections(truth.boxes, torch.ones(len(truth.boxes)), truth.labels),
               tuple(model.info.classes))  # fmt: skip
-    for stage in model.stages(images, size):
+    for stage in model.stages(images, size, truth):
         panel(*shown(stage, truth, most, known=known))
     found = model.detect(images, size, threshold=threshold)[0]
     panel(f"{len(found)} detections", found, tuple(model.info.classes))
@@ -71,8 +72,7 @@ def stages(
 
 def shown(stage: Stage, truth: Truth, most: int, *, known: bool) -> tuple[str, Detections]:
     """A stage's caption and the boxes of it that are drawn: all that are matched, and of the others the first."""
-    overlap, _ = best_overlap(stage.boxes, truth.boxes)
-    matched = overlap >= stage.positive
+    matched = best_overlap(stage.boxes, truth.boxes)[0] >= 0.5 if stage.matched is None else stage.matched
     yes, no = matched.nonzero()[:most, 0], (~matched).nonzero()[:, 0]
     no = no[torch.linspace(0, len(no) - 1, min(most, len(no)), device=no.device).long()]
     drawn = torch.cat((yes, no))

@@ -20,7 +20,9 @@ class BackboneConfig:
     dropout: float = option(0.0, "of what goes from layer to layer, and to the output", ge=0, lt=1)
     initial: Literal["zero", "learned"] = option("zero", "rnn, lstm, gru: the state before the first step")
     memory: int = option(
-        0, "lstm, gru: gates that begin by keeping what they hold for 1 to so many steps, each unit its own; 0: off", ge=0
+        0,
+        "lstm, gru: gates that begin by keeping what they hold for 1 to so many steps, each unit its own; 0: off",
+        ge=0,
     )
     kernel: int = option(3, "tcn: taps of a convolution", ge=2, le=64)
     heads: int = option(4, "attention: heads", ge=1, le=128)
