@@ -61,14 +61,15 @@ class SamplesPane(Pane):
     def compose(self) -> ComposeResult:
         yield Bar(id="about")
         yield Pictures(id="look")
-        with VerticalScroll(id="words", can_focus=True):
+        with VerticalScroll(id="words", can_focus=True) as words:
+            words.display = False
             yield Static("", markup=False)
-        yield Slider(0, 1, 0.3, id="sure", step=0.05, label="score", value_width=11)
+        sure = Slider(0, 1, 0.3, id="sure", step=0.05, label="score", value_width=11)
+        sure.display = False
+        yield sure
         yield Slider(0, 1, 0, id="when", label="step", value_width=11, words=self._when_words)
 
     def on_mount(self) -> None:
-        self.query_one("#words").display = False
-        self.query_one("#sure").display = False
         self._timer = self.set_interval(FRAME, self._play_on, pause=True)
         super().on_mount()
 
