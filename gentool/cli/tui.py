@@ -18,9 +18,23 @@ def tui(
     theme: Annotated[
         str | None, typer.Option("--theme", help="gentool-dark, gentool-light, gentool-16 or one of Textual's.")
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="In a browser on this machine, behind a token that is new every time.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Of --serve.")] = 8000,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--open-to-network",
+            help="--serve on this address of yours, so that other machines reach it: whoever has the token can start "
+            "programs as you.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     plugin: PluginOption = None,
 ) -> int:
     """Browse runs while they train: curves, samples, logs; compare them; play with what they learnt."""
+    import os
     import sys
 
     from gentool.errors import UsageError
@@ -31,7 +45,16 @@ def tui(
         raise UsageError(f"'{root}' is not a folder of runs.")
     if (root / "run.json").is_file():
         raise UsageError(f"'{root}' is one run; name the folder it lies in: gentool tui {root.parent}.")
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if network is not None and not serve:
+        raise UsageError("--open-to-network is for --serve; give both, or neither.")
+    if serve:
+        from gentool.tui.serve import LOOPBACK
+        from gentool.tui.serve import serve as serving
+
+        serving(root, port=port, address=network or LOOPBACK, theme=theme)
+        return 0
+    served = "TEXTUAL_DRIVER" in os.environ  # by --serve: then the terminal is in a browser
+    if not served and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError("The terminal application needs a terminal; `gentool runs` lists runs without one.")
 
     from gentool.tui.store import RunStore

@@ -16,6 +16,7 @@ from textual.screen import Screen
 from gentool.errors import GentoolError
 from gentool.runs.reader import RunView
 from gentool.show.text import safe_text
+from gentool.tui.launching import Launches
 from gentool.tui.page import Page, binding
 from gentool.tui.places import TABS, Place, tab
 from gentool.tui.state import load_state, save_state
@@ -61,6 +62,7 @@ class GentoolApp(App[None]):
         self.store = store or RunStore(root)
         self.state = load_state()
         self.worker = Worker()  # a process only once a model is asked for something
+        self.launches = Launches(root, lambda words, bad: self.say(words, bad=bad))
         for made in THEMES:
             self.register_theme(made)
         chosen = theme or self.state.get("theme") or default_theme()
@@ -78,6 +80,7 @@ class GentoolApp(App[None]):
         self.store.ready.wait(0.5)  # the newest runs are read in a few hundredths: the first screen shows them
         self.switch_mode("runs")
         self.store.listen(self._runs_changed)
+        self.set_interval(1.0, self._look_after)
         self._opened = True
 
     async def on_unmount(self) -> None:
@@ -95,6 +98,23 @@ class GentoolApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, Page):
                 screen.runs_changed(names, more=more)
+
+    def _look_after(self) -> None:
+        """See how the commands go that were started from here."""
+        if self.launches.busy:
+            self.store.refresh()
+            if self.launches.poll(self.store.views()):
+                for screen in self.screen_stack:
+                    if isinstance(screen, Page):
+                        screen.launches_changed()
+
+    def stop_run(self, run: RunView) -> None:
+        """Stop a run, when asked twice."""
+        self.attempt(lambda: self.launches.stop(run))
+
+    def resume_run(self, run: RunView) -> None:
+        """Go on with a run, detached."""
+        self.attempt(lambda: self.launches.resume(run))
 
     # -- going about ------------------------------------------------------------------------------------------------
 

@@ -109,6 +109,9 @@ class Page(Screen[None]):
         """Runs of these names came, changed or went; `more`: some came or went. Called in the application's thread."""
         self.draw_top()
 
+    def launches_changed(self) -> None:
+        """A command that was started from here has made its run, or ended."""
+
     def keys_changed(self) -> None:
         """Draw the line of keys anew, for a page whose `check_action` depends on what is chosen."""
         self.refresh_bindings()

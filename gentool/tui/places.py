@@ -26,6 +26,7 @@ TABS = (
     Place("runs", "Runs", "gentool.tui.screens.runs:RunsPage", "Every run of this folder"),
     Place("models", "Models", "gentool.tui.screens.models:ModelsPage", "What can be trained, and what ships"),
     Place("play", "Play", "gentool.tui.screens.play:PlayPage", "Draw from a model, move in its latent space"),
+    Place("launch", "Launch", "gentool.tui.screens.launch:LaunchPage", "Train: every setting, and the command for it"),
 )
 
 # A `gentool.tui.page.Pane` each, made for one run; reached by its number inside the run.

@@ -30,6 +30,8 @@ class RunPage(Page):
         binding("shift+tab,left_square_bracket", "next(-1)", "Tab before"),
         binding("escape,h,backspace,q", "back", "Back", show=True, key_display="esc"),
         binding("y", "copy", "Copy its path"),
+        binding("x", "stop", "Stop it (twice): it saves first"),
+        binding("R", "resume", "Resume it"),
         binding("p", "pin", "Pin: overlaid in every plot"),
     ]
 
@@ -110,6 +112,12 @@ class RunPage(Page):
 
     def action_copy(self) -> None:
         self.tool.copy(str(self.run_view.path), "its path")
+
+    def action_stop(self) -> None:
+        self.tool.stop_run(self.run_view)
+
+    def action_resume(self) -> None:
+        self.tool.resume_run(self.run_view)
 
     def action_pin(self) -> None:
         from gentool.runs.marks import Marks, write_marks

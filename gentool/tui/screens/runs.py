@@ -81,6 +81,8 @@ class RunsPage(Page):
         binding("p", "pin", "Pin", show=True),
         binding("m", "open('metrics')", "Open its metrics"),
         binding("y", "copy", "Copy its path", show=True),
+        binding("x", "stop", "Stop it (twice): it saves first"),
+        binding("R", "resume", "Resume it"),
         binding("ctrl+a", "mark_all", "Select all that are shown"),
         binding("escape", "clear", "Clear the filter, then the selection"),
         binding("r", "refresh", "Look at the folder now"),
@@ -330,6 +332,14 @@ class RunsPage(Page):
             if self.tool.attempt(partial(write_marks, run.path, marks)) is not None:
                 run.__dict__["marks"] = marks
         self.rearrange()
+
+    def action_stop(self) -> None:
+        for run in self.chosen()[:1]:
+            self.tool.stop_run(run)
+
+    def action_resume(self) -> None:
+        for run in self.chosen():
+            self.tool.resume_run(run)
 
     def action_copy(self) -> None:
         runs = self.chosen()
