@@ -26,6 +26,7 @@ from gentool.data.annotations import (
     side,
 )
 from gentool.data.find import Where, files_of, open_regular
+from gentool.data.ground_truth import GroundTruth, read_coco
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
 from gentool.data.problems import Problems
 from gentool.errors import UsageError
@@ -43,8 +44,7 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     """
     if not argument:
         raise UsageError("coco: wants to know where the annotations are: coco:FOLDER or coco:FILE.json.")
-    path = Path(argument).expanduser()
-    shown = safe_text(argument)
+    path, shown = Path(argument).expanduser(), safe_text(argument)
     found = _files(path, shown)
     name = name or f"coco:{path.resolve().name}"
     categories = _categories(_load(found["train"]), shown)
@@ -80,8 +80,28 @@ def coco_mini(argument: str, split: str, where: Where) -> FileBoxes:
 
 
 def _known(known: Known, split: str, where: Where) -> FileBoxes:
-    folder = files_of(known, where)["annotations/instances_train.json"].parent.parent
-    return coco(str(folder), split, where, known.name)
+    return coco(_folder(known, where), split, where, known.name)
+
+
+def _folder(known: Known, where: Where) -> str:
+    return str(files_of(known, where)["annotations/instances_train.json"].parent.parent)
+
+
+def coco_truth(argument: str, split: str, where: Where) -> GroundTruth:
+    """The boxes of a split as they are written; of a single file all, for results are those of a whole file."""
+    if not argument:
+        raise UsageError("coco: wants to know where the annotations are: coco:FOLDER or coco:FILE.json.")
+    found = _files(Path(argument).expanduser(), safe_text(argument))
+    return read_coco(found.get(split) or (found.get("validation") if split == "test" else None) or found["train"])
+
+
+def _known_truth(known: Known, argument: str, split: str, where: Where) -> GroundTruth:
+    return coco_truth(_folder(known, where), split, where)
+
+
+bccd_truth, playing_cards_truth, coco_mini_truth = (
+    functools.partial(_known_truth, known) for known in (BCCD, PLAYING_CARDS, COCO_MINI)
+)
 
 
 def _files(path: Path, shown: str) -> dict[str, Path]:

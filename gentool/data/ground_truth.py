@@ -29,6 +29,7 @@ class GroundTruth:
     boxes: NDArray[np.float64]
     area: NDArray[np.float64]
     crowd: NDArray[np.bool_]
+    source: str = ""  # the file they stand in, where it is one
 
     def first(self, count: int | None) -> GroundTruth:
         """That of the first `count` pictures alone (None: all)."""
@@ -36,7 +37,7 @@ class GroundTruth:
             return self
         own = self.image < count
         parts = (self.image[own], self.label[own], self.boxes[own], self.area[own], self.crowd[own])
-        return GroundTruth(self.image_ids[:count], self.category_ids, self.classes, *parts)
+        return GroundTruth(self.image_ids[:count], self.category_ids, self.classes, *parts, source=self.source)
 
 
 def open_truth(text: str, split: str, where: Where) -> GroundTruth:
@@ -131,4 +132,5 @@ def read_coco(path: Path) -> GroundTruth:
         boxes=boxes,
         area=np.where(np.isnan(area), own, area),
         crowd=np.fromiter((bool(row.iscrowd) for row in rows), bool, n),
+        source=path.name,
     )

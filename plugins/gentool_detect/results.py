@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from gentool.show.text import safe_text
 from .average_precision import Found
 
 LARGEST = 1e7  # pixels: beyond that a number is no coordinate
-MEMORY = 8  # bytes of memory that reading takes for each of the file
+MEMORY = 2  # bytes of memory that reading takes for each of the file
+PIECE = 4 << 20  # bytes of the file whose rows exist at a time
 
 
 class Row(msgspec.Struct, gc=False):
@@ -39,33 +40,82 @@ def read_results(path: Path, images: dict[int | str, int], categories: dict[int,
     size = path.stat().st_size
     if size * MEMORY > memory:
         raise UsageError(f"'{name}' is {size / 2**30:.1f} GiB, and to read it would take more memory than there is.")
-    rows = _decode(path.read_bytes(), name)
-    if not rows:
+    parts = [_columns(rows, images, categories) for rows in _pieces(path, name)]
+    image, label, boxes, scores = (np.concatenate(column) for column in zip(*parts))
+    n = len(scores)
+    if not n:
         raise UsageError(f"'{name}' holds no detections at all.")
-    n = len(rows)
-    image = np.fromiter((images.get(row.image_id, -1) for row in rows), np.int64, n)
-    label = np.fromiter((categories.get(row.category_id, -1) for row in rows), np.int64, n)
-    boxes = np.fromiter(chain.from_iterable(row.bbox for row in rows), np.float64, 4 * n).reshape(n, 4)
-    scores = np.fromiter((row.score for row in rows), np.float64, n)
 
-    def refuse(bad: Any, what: Callable[[Row], str], rest: str) -> None:
+    def refuse(bad: Any, what: str, rest: str = "", shown: Callable[[int], str] = lambda first: "") -> None:
         if bad.any():
             first = int(bad.argmax())
             raise UsageError(
-                f"'{name}': {int(bad.sum()):,} of {n:,} detections {what(rows[first])} (the first is entry {first}){rest}."
+                f"'{name}': {int(bad.sum()):,} of {n:,} detections {what}{shown(first)} (the first is entry {first}){rest}."
             )
 
-    refuse(~np.isfinite(scores), lambda row: f"have the score {row.score}", "")
-    refuse(
-        ~(np.abs(boxes) <= LARGEST).all(1), lambda row: f"have a box like {_numbers(row.bbox)}, which is no place", ""
-    )
-    refuse((boxes[:, 2:] < 0).any(1), lambda row: f"have a box of negative size like {_numbers(row.bbox)}",
-           "; bbox is [x, y, width, height]")  # fmt: skip
-    refuse(image < 0, lambda row: f"are of pictures that the data set has not, like image_id {_shown(row.image_id)}",
-           f"; its ids are {_some(images)}")  # fmt: skip
-    refuse(label < 0, lambda row: f"are of categories that the data set has not, like category_id {row.category_id}",
-           f"; its ids are {_some(categories)}")  # fmt: skip
+    def box(first: int) -> str:
+        return "[" + ", ".join(f"{value:g}" for value in boxes[first]) + "]"
+
+    refuse(~(np.abs(boxes) <= LARGEST).all(1), "have a box beyond any picture, like ", shown=box)
+    refuse((boxes[:, 2:] < 0).any(1), "have a box of negative size like ", "; bbox is [x, y, width, height]", box)
+
+    def image_id(first: int) -> str:
+        return _shown(_entry(path, name, first).image_id)
+
+    def category_id(first: int) -> str:
+        return _shown(_entry(path, name, first).category_id)
+
+    has_not = "that the data set has not, like"
+    refuse(image < 0, f"are of pictures {has_not} image_id ", f"; its ids are {_some(images)}", image_id)
+    refuse(label < 0, f"are of categories {has_not} category_id ", f"; its ids are {_some(categories)}", category_id)
     return Found(image, label, boxes, scores)
+
+
+def _columns(rows: list[Row], images: dict[int | str, int], categories: dict[int, int]) -> tuple[Any, ...]:
+    """(places in images, places in categories, boxes, scores) of rows; -1 for what is in neither."""
+    n = len(rows)
+    return (
+        np.fromiter((images.get(row.image_id, -1) for row in rows), np.int64, n),
+        np.fromiter((categories.get(row.category_id, -1) for row in rows), np.int64, n),
+        np.fromiter(chain.from_iterable(row.bbox for row in rows), np.float64, 4 * n).reshape(n, 4),
+        np.fromiter((row.score for row in rows), np.float64, n),
+    )
+
+
+def _pieces(path: Path, name: str) -> Iterator[list[Row]]:
+    """The rows of a file, some megabytes of it at a time: rows as objects take several times the memory of the file.
+
+    It is cut where an object of the list seems to end. If a piece is no list then (the cut fell into something nested, or
+    the file is bad), what is left is read as a whole, which also finds the words for what is wrong.
+    """
+    decoder = msgspec.json.Decoder(list[Row])
+    with path.open("rb") as stream:
+        left = stream.read(PIECE)
+        done = 0
+        while more := stream.read(PIECE):
+            cut = max(left.rfind(b"}, {"), left.rfind(b"},{"))
+            try:
+                rows = decoder.decode(_opened(left[: cut + 1], done) + b"]") if cut > 0 else None
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                rows = None
+            if rows is None:  # begin anew where nothing was given out yet, so that entries are counted from the first
+                yield _decode(path.read_bytes(), name)[done:]
+                return
+            yield rows
+            done += len(rows)
+            left = left[cut + 2 :] + more
+    try:
+        yield decoder.decode(_opened(left, done))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        yield _decode(path.read_bytes(), name)[done:]
+
+
+def _opened(piece: bytes, done: int) -> bytes:
+    return b"[" + piece if done else piece
+
+
+def _entry(path: Path, name: str, number: int) -> Row:
+    return next(islice(chain.from_iterable(_pieces(path, name)), number, None))
 
 
 def _decode(data: bytes, name: str) -> list[Row]:
@@ -88,10 +138,6 @@ def _decode(data: bytes, name: str) -> list[Row]:
         raise UsageError(f"'{name}' is not JSON{hint or f' ({safe_text(str(error))})'}.") from None
     except RecursionError:
         raise UsageError(f"'{name}' is nested too deeply to be a list of detections.") from None
-
-
-def _numbers(box: Iterable[float]) -> str:
-    return "[" + ", ".join(f"{value:g}" for value in box) + "]"
 
 
 def _shown(value: int | str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gentool_detect import MapConfig
+from gentool_detect import MapConfig, results
 from gentool_detect.average_precision import evaluate
 from gentool_detect.evaluate import Localisation, MeanAveragePrecision, ProposalRecall, truth_of
 
@@ -150,7 +150,7 @@ BAD = {
     ),
     "unknown category": (json.dumps([{**ROW, "category_id": 77}]), "category_id 77"),
     "negative size": (json.dumps([ROW, {**ROW, "bbox": [1, 2, -3, 4]}]), "negative size like [1, 2, -3, 4]"),
-    "absurd size": (json.dumps([{**ROW, "bbox": [1, 2, 1e300, 4]}]), "no place"),
+    "absurd size": (json.dumps([{**ROW, "bbox": [1, 2, 1e300, 4]}]), "beyond any picture, like [1, 2, 1e+300, 4]"),
     "three numbers": (json.dumps([{**ROW, "bbox": [1, 2, 3]}]), "entry 0"),
     "wrong type": (json.dumps([ROW, {**ROW, "score": "high"}]), "entry 1 is no detection (score: "),
     "null": (json.dumps([{**ROW, "bbox": None}]), "bbox: "),
@@ -206,10 +206,65 @@ def test_wrong_calls(words, said, cli, tmp_path):
     assert said in done.err
 
 
-def test_a_file_larger_than_memory_is_refused(tmp_path):
-    from gentool_detect.results import read_results
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_file_is_read_in_pieces(tmp_path, monkeypatch, nested):
+    """Of pieces that end anywhere come the same detections; what is nested may not be cut, and errors count from the first."""
+    monkeypatch.setattr(results, "PIECE", 700)
+    path = tmp_path / "many.json"
+    more = {"parts": [{"a": 1}, {"a": "}, {"}]} if nested else {}
+    rows = [{"image_id": i % 7, "category_id": 1, "bbox": [i, 2, 3, 4], "score": 0.5, **more} for i in range(200)]
+    for separators in ((",", ":"), (", ", ": ")):
+        path.write_text(json.dumps(rows, separators=separators))
+        found = results.read_results(path, {i: i for i in range(7)}, {1: 0}, 1 << 30)
+        assert found.boxes[:, 0].tolist() == list(range(200))
+        assert found.image.tolist() == [i % 7 for i in range(200)]
+    rows[150]["score"] = "high"
+    path.write_text(json.dumps(rows))
+    with pytest.raises(UsageError, match="entry 150 is no detection"):
+        results.read_results(path, {i: i for i in range(7)}, {1: 0}, 1 << 30)
+    rows[150] = {**ROW, "image_id": 99}
+    path.write_text(json.dumps(rows))
+    with pytest.raises(UsageError, match=r"image_id 99 \(the first is entry 150\)"):
+        results.read_results(path, {i: i for i in range(7)}, {1: 0}, 1 << 30)
 
+
+def test_a_file_larger_than_memory_is_refused(tmp_path):
     path = tmp_path / "large.json"
     path.write_text(json.dumps([ROW] * 100))
     with pytest.raises(UsageError, match="more memory than there is"):
-        read_results(path, {0: 0}, {1: 0}, memory=10_000)
+        results.read_results(path, {0: 0}, {1: 0}, memory=10_000)
+
+
+def test_coco_files_are_scored_as_they_are_written(cli, tmp_path):
+    """As pycocotools would: no picture need be there, a box may have no area or leave its picture."""
+    from gentool.data.ground_truth import read_coco
+
+    boxes = [[0.1, 0.2, 10.3, 20.7], [5, 5, 0, 9], [-50, 0, 9000, 10]]
+    annotations = [{"id": i, "image_id": 9 - i, "category_id": 4, "bbox": box} for i, box in enumerate(boxes)]
+    annotations[2] |= {"area": 7.5, "iscrowd": 1, "segmentation": {"counts": [1, 2]}}
+    file = {
+        "images": [{"id": i} for i in (9, 8, 7, 3)],
+        "categories": [{"id": 4, "name": "x"}],
+        "annotations": annotations,
+    }
+    (tmp_path / "truth.json").write_text(json.dumps(file))
+    written = read_coco(tmp_path / "truth.json")
+    assert written.image_ids == (3, 7, 8, 9)
+    assert written.boxes.tolist() == boxes
+    assert written.image.tolist() == [3, 2, 1]
+    assert written.area.tolist() == [10.3 * 20.7, 0, 7.5]
+    assert written.crowd.tolist() == [False, False, True]
+    (tmp_path / "found.json").write_text(json.dumps([{"image_id": 9, "category_id": 4, "bbox": boxes[0], "score": 1}]))
+    words = ["eval", "detect", "--predictions", "found.json", "--data", "coco:truth.json", "--json"]
+    done = cli(*words)
+    assert done.code == 0, done.err
+    (report,) = json.loads(done.out)["reports"]
+    assert report["scalars"]["AP"]["value"] == pytest.approx(51 / 101)  # one of two
+    assert "truth.json" in report["protocol"]
+    for change, said in (({"annotations": [{"image_id": 1, "category_id": 4, "bbox": boxes[0]}]}, "does not list"),
+                         ({"annotations": [{"image_id": 9, "category_id": 4, "bbox": "x"}]}, "expected"),
+                         ({"images": 3}, "expected")):  # fmt: skip
+        (tmp_path / "truth.json").write_text(json.dumps(file | change))
+        bad = cli(*words)
+        assert (bad.code, len(bad.err.strip().splitlines())) == (2, 1), bad.err
+        assert said in bad.err.lower()
