@@ -39,6 +39,7 @@ RECALLS = np.linspace(0.0, 1.0, 101)
 AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 MOST = (1, 10, 100)  # detections of a class on a picture
 CHUNK = 1 << 18  # overlaps computed at a time
+ROUND = 1 << 13  # detections matched at a time
 TINY = np.spacing(1)
 
 
@@ -211,7 +212,7 @@ def paired_iou(found: Floats, truth: Floats, crowd: Bools) -> Floats:
     return np.divide(common, union, out=np.zeros_like(common), where=common > 0)
 
 
-def _match(pairs: _Pairs, rank: Ints, crowd: Bools, lost: Bools, thresholds: Floats) -> tuple[Ints, Ints]:
+def _match(pairs: _Pairs, rank: Ints, crowd: Bools, lost: Bools, thresholds: Floats) -> tuple[Ints, NDArray[np.int32]]:
     """Step 2 for all thresholds T and areas A: (the rows of detections with any pair (M,), the box handed to each, or -1:
     (M, T, A)).
 
@@ -220,14 +221,14 @@ def _match(pairs: _Pairs, rank: Ints, crowd: Bools, lost: Bools, thresholds: Flo
     """
     floor = np.minimum(thresholds, 1 - 1e-10)
     rows, starts = np.unique(pairs.found, return_index=True)
-    taken = np.full((len(rows), len(thresholds), lost.shape[1]), -1)
+    taken = np.full((len(rows), len(thresholds), lost.shape[1]), -1, np.int32)
     if not len(rows):
         return rows, taken
     counts = np.diff(starts, append=len(pairs.found))
     used = np.zeros((len(lost), len(thresholds), lost.shape[1]), bool)
     order = np.argsort(rank[rows], kind="stable")
     rounds = np.split(order, np.flatnonzero(np.diff(rank[rows][order])) + 1)
-    for which in rounds:
+    for which in (part for one in rounds for part in np.split(one, range(ROUND, len(one), ROUND))):
         n = counts[which]
         begin = np.cumsum(n) - n
         place = np.repeat(starts[which] - begin, n) + np.arange(n.sum())
@@ -235,6 +236,7 @@ def _match(pairs: _Pairs, rank: Ints, crowd: Bools, lost: Bools, thresholds: Flo
         free = (pairs.iou[place][:, None] >= floor)[:, :, None] & ~(used[box] & ~crowd[box][:, None, None])
         # An eligible pair's worth: its place among the detection's, and more than any of those if it is to be judged.
         worth = (np.arange(len(place)) - np.repeat(begin, n) + 1)[:, None] + np.where(lost[box], 0, n.max() + 1)
+        worth = worth.astype(np.int32)
         best = np.maximum.reduceat(np.where(free, worth[:, None, :], 0), begin, axis=0)  # (W, T, A)
         at = begin[:, None, None] + (best - 1) % (n.max() + 1)
         hit = best > 0
@@ -249,7 +251,7 @@ def _accumulate(
     label: Ints,
     rank: Ints,
     rows: Ints,
-    taken: Ints,
+    taken: NDArray[np.int32],
     lost: Bools,
     outside: Bools,
     objects: Ints,
@@ -271,7 +273,7 @@ def _accumulate(
         judgeable = ~lost[:, a][taken[:, :, a]] if len(lost) else hit
         true = hit & judgeable
         out = outside[rows, a][:, None]
-        shift = (true & out).astype(np.int64) - (hit & ~judgeable & ~out)
+        shift = (true & out).astype(np.int32) - (hit & ~judgeable & ~out)
         for k in np.flatnonzero(objects[:, a]):
             part = slice(splits[k], splits[k + 1])
             seen = judged[rows[part] + 1] - judged[begins[k]]
