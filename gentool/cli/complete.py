@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gentool.sampling import Given, Partial, Samples
 
-SAMPLER = "complete"
+SAMPLER = "completion"
 TIMES = 8  # completions, where nobody says how many
 
 

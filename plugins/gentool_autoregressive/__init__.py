@@ -137,9 +137,9 @@ def gentool_samplers() -> list[SamplerSpec]:
             paper="van den Oord et al. 2016, arXiv:1606.05328",
         ),
         SamplerSpec(
-            name="complete",
+            name="completion",
             summary="Upper rows of pictures are kept, and what comes below is drawn given them",
-            factory="gentool_autoregressive.sampler:complete",
+            factory="gentool_autoregressive.sampler:completion",
             needs=("grid-density",),
             config=CompletionConfig,
             pictures="must",

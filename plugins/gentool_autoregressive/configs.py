@@ -84,7 +84,7 @@ class DrawConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CompletionConfig(DrawConfig):
-    """sampler.* of `complete`."""
+    """sampler.* of `completion`."""
 
     rows: int = option(0, "upper rows that are kept; 0: half of them", ge=0)
 

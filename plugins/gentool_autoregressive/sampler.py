@@ -48,7 +48,7 @@ def wavefront(
     yield from _samples(model, labels, draw(model, n, step=step, labels=labels, temperature=temperature, order=order))
 
 
-def complete(
+def completion(
     model: Any,
     n: int,
     *,
