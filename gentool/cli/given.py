@@ -75,13 +75,11 @@ def from_data(opened: Source, device: Any, data: str | None, n: int, *, quiet: b
         pipeline = Scorer(opened, device, data=name, split=split).pipeline
         split = split or next(filter(pipeline.has, ("test", "validation")), "train")
         n = min(n, pipeline.count(split))
-    except UsageError:
+    except UsageError as error:
         n = min(n, len(opened.info.extra.get("examples", ())))
         if data is not None or not n:
             raise
-        say(
-            f"{safe_text(opened.info.name)} is not here: {n} pictures that the checkpoint carries. --image FILE takes yours."
-        )
+        say(f"{error} Here are {n} pictures that the checkpoint carries; --image FILE takes yours.", quiet=quiet)
         return carried(opened.info, n, device), n
     say(
         f"The first {n} picture(s) of {safe_text(pipeline.config.name)}, {split}; --image FILE takes yours.",

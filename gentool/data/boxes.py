@@ -115,6 +115,7 @@ class BoxPipeline:
         self._most = machine_memory() // 4
         self._order: Order | None = None
         self._info: DataInfo | None = None
+        self._known: tuple[str, ...] | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._ahead: dict[tuple[int, int, int, int], list[Future[Example]]] = {}
 
@@ -128,6 +129,7 @@ class BoxPipeline:
                 raise UsageError(
                     f"The data set '{safe_text(self.config.name)}' gives a {type(made).__name__}, not pictures with boxes."
                 )
+            self._same_classes(made)
             if name == "train" and not len(made):
                 raise UsageError(f"The data set '{safe_text(self.config.name)}' has no training examples.")
             self._sets[name], self._kept[name] = made, {}
@@ -206,13 +208,19 @@ class BoxPipeline:
         return digest.hexdigest()
 
     def check(self, info: DataInfo) -> None:
-        """Refuse data whose classes are not those that a model of `info` knows."""
-        classes = self.split("train").classes
-        if classes != tuple(info.classes):
-            own, known = len(classes), len(info.classes)
+        """Refuse data whose classes are not those that a model of `info` knows: now, or when a split is opened. (Of a large
+        set no split is read that is not asked for.)"""
+        self._known = tuple(info.classes)
+        for made in self._sets.values():
+            self._same_classes(made)
+
+    def _same_classes(self, made: BoxSet) -> None:
+        known = self._known or next((other.classes for other in self._sets.values()), None)
+        if known is not None and made.classes != known:
+            whose = "the model was trained on" if self._known else "another split of it has"
             raise UsageError(
-                f"The data set '{safe_text(self.config.name)}' has the {own} class(es) {_listed(classes)}, but the "
-                f"model was trained on the {known} class(es) {_listed(info.classes)}."
+                f"The data set '{safe_text(self.config.name)}', {made.split}, has the {len(made.classes)} class(es) "
+                f"{_listed(made.classes)}, but {whose} the {len(known)} class(es) {_listed(known)}."
             )
 
     # -- examples -------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from gentool.data.annotations import (
     Annotation,
     FileBoxes,
@@ -40,20 +42,21 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     """One split. Where there is no test, validation is it; where there is one file, a hash of the pictures' names splits
     it: 80 % train, 10 % validation, 10 % test (below 20 pictures all are for training).
 
-    Labels are in order of the category ids of the training file; ids may have gaps. `iscrowd` is kept.
+    Labels are in order of the category ids, which may have gaps. `iscrowd` is kept.
     """
     if not argument:
         raise UsageError("coco: wants to know where the annotations are: coco:FOLDER or coco:FILE.json.")
     path, shown = Path(argument).expanduser(), safe_text(argument)
     found = _files(path, shown)
     name = name or f"coco:{path.resolve().name}"
-    categories = _categories(_load(found["train"]), shown)
     file = found.get(split) or (found.get("validation") if split == "test" else None) or found["train"]
     divided = set(found) == {"train"}
     if file == found["train"] and split != "train" and not divided:
-        return build(name, split, categories, [], [], Problems(), where.say)  # a train and a test file: no validation
+        none = build(name, split, _categories(_load(file), shown), [], [], Problems(), where.say)
+        return none  # a train and a test file: no validation
     problems = Problems()
     data = _load(file)
+    categories = _categories(data, shown)
     pictures = _pictures(data, file, path if path.is_dir() else file.parent, problems)
     elsewhere: set[Any] = set()
     if divided:
@@ -138,7 +141,11 @@ def _files(path: Path, shown: str) -> dict[str, Path]:
 def _parsed(path: Path, stamp: int) -> dict[str, Any]:
     shown = safe_text(str(path))
     with open_regular(path) as stream:
-        data = json.loads(stream.read(MOST_BYTES))
+        text = stream.read(MOST_BYTES)
+    try:
+        data = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # NaN, among others, which the slow reader takes
+        data = json.loads(text)
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in ("images", "categories")):
         raise UsageError(f"'{shown}' is not in COCO's format: it lacks the lists 'images' and 'categories'.")
     if not isinstance(data.get("annotations", []), list):

@@ -106,3 +106,40 @@ def test_a_sampler_of_its_own_pictures_takes_none(cli: Callable[..., Any]) -> No
     result = cli("sample", "vae", "--pretrained", "--image", "a.png")
     assert result.code == 2
     assert "no pictures" in result.err
+
+
+def own_set(root: Path, names: list[str]) -> None:
+    """Four pictures of different sizes in COCO's format, one annotation of which is wrong."""
+    (root / "annotations").mkdir(parents=True)
+    (root / "images").mkdir()
+    images, boxes = [], []
+    for i, (height, width) in enumerate([(90, 120), (64, 64), (200, 100), (70, 300)]):
+        photo(str(root / "images" / f"{i}.jpg"), height, width)
+        images.append({"id": 10 * i, "file_name": f"{i}.jpg"})
+        boxes.append({"id": i, "image_id": 10 * i, "category_id": 4 + i % len(names), "bbox": [5, 6, 30, 40]})
+    boxes.append({"id": 9, "image_id": 0, "category_id": 4, "bbox": [5, 6, -1, 40]})
+    categories = [{"id": 4 + i, "name": name} for i, name in enumerate(names)]
+    data = {"images": images, "annotations": boxes, "categories": categories}
+    (root / "annotations" / "instances_train.json").write_text(json.dumps(data))
+
+
+def test_a_set_of_ones_own_that_is_gone_afterwards(cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    own_set(Path("cats"), ["cat", "dog"])
+    own_set(Path("birds"), ["bird"])
+    done = cli("train", "tiny-boxes", "--preset", "debug", "--name", "own", "--data", "coco:cats", "--json")
+    assert done.code == 0, done.err
+    assert "box that ends before it begins: 1 left out" in done.err
+    result = cli("sample", "own", "--json")
+    found = json.loads(result.out)
+    assert {entry["image_id"] for entry in found} == {0, 10, 20, 30}
+    assert {entry["category_id"] for entry in found} <= {4, 5}
+    other = cli("sample", "own", "--data", "coco:birds:train")
+    assert other.code == 2
+    assert "bird" in other.err
+    shutil.rmtree("cats")
+    again = cli("sample", "own", "-n", "3", "--json")
+    assert again.code == 0, again.err
+    assert "pictures that the checkpoint carries" in again.err
+    assert len({entry["image_id"] for entry in json.loads(again.out)}) == 3
