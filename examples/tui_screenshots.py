@@ -85,6 +85,16 @@ def screens() -> dict[str, Play]:
     return found
 
 
+def shrink(png: Path) -> None:
+    """A small file for a page: fewer pixels, fewer colours."""
+    from PIL import Image
+
+    with Image.open(png) as found:
+        page = found.convert("RGB")
+    page = page.resize((1000, round(1000 * page.height / page.width)), Image.Resampling.LANCZOS)
+    page.quantize(64).save(png, optimize=True)
+
+
 async def shoot(runs: Path, name: str, play: Play, size: tuple[int, int], theme: str | None, out: Path) -> Path:
     """One screen as SVG."""
     from gentool.tui.app import GentoolApp
@@ -124,9 +134,13 @@ def main() -> None:
         wanted = [(name, play, size) for size in sizes for name, play in screens().items()]
         out = given.out
         if given.readme:
-            out = Path(__file__).parent / "pictures"
+            out = Path(__file__).resolve().parent / "pictures"
             wanted = [(name, screens()[name], size) for name, size in README.items()]
         out.mkdir(parents=True, exist_ok=True)
+        out = out.resolve()
+        runs = runs.resolve()
+        os.chdir(runs.parent)  # so that no picture shows where on this machine it was made
+        runs = Path(runs.name)
         for name, play, size in wanted:
             if given.only and name not in given.only:
                 continue
@@ -135,6 +149,8 @@ def main() -> None:
                 png = out / (f"tui-{name}.png" if given.readme else file.with_suffix(".png").name)
                 subprocess.run(["rsvg-convert", file, "-o", png], check=True)
                 file.unlink()
+                if given.readme:
+                    shrink(png)
                 file = png
             print(file)
     finally:

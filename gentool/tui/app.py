@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.events import Resize
 from textual.screen import Screen
 
 from gentool.errors import GentoolError
@@ -24,7 +23,7 @@ from gentool.tui.store import RunStore
 from gentool.tui.theme import THEMES, default_theme, own_variables
 from gentool.tui.worker.client import Worker
 
-SMALLEST = (60, 16)
+MOVES = ("move", "page", "edge", "app.focus_next", "app.focus_previous", "screen.copy_text")  # of no use in a palette
 
 
 class GentoolApp(App[None]):
@@ -203,7 +202,8 @@ class GentoolApp(App[None]):
             yield SystemCommand(f"Go to {place.title}", place.about, partial(self.action_tab, place.name))
         seen = set()
         for namespace, found, enabled, _ in screen.active_bindings.values():
-            if enabled and found.description and found.action not in seen and namespace is not self:
+            moves = found.action.partition("(")[0] in MOVES
+            if enabled and found.description and found.action not in seen and not moves and namespace is not self:
                 seen.add(found.action)
                 key = self.get_key_display(found)
                 yield SystemCommand(found.description, f"key {key}", partial(self.action_press, found.key))
@@ -211,9 +211,6 @@ class GentoolApp(App[None]):
         yield SystemCommand("Keys and help", "Every key that works here", self.action_help)
         yield SystemCommand("Screenshot", "Save this screen as an SVG file", self.deliver_screenshot)
         yield SystemCommand("Quit", "Leave gentool", self.action_quit)
-
-    def on_resize(self, event: Resize) -> None:
-        self.set_class(event.size.width < SMALLEST[0] or event.size.height < SMALLEST[1], "tiny")
 
 
 def _made(place: Place) -> Screen[Any]:

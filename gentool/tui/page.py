@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from gentool.tui.app import GentoolApp
 
 
+def binding(keys: str, action: str, about: str, *, show: bool = False, **more: Any) -> Binding:
+    """A key binding, said in the foot only with `show` (the help shows all)."""
+    return Binding(keys, action, about, show=show, **more)
+
+
 class KeyBar(Bar):
     """The keys that work here, made from the bindings in force (those with `show`)."""
 
@@ -43,14 +48,15 @@ class KeyBar(Bar):
             seen.add(binding.action)
             action = f"app.press('{binding.key}')"
             key = self.app.get_key_display(binding)
-            room -= cell_width(f"{key} {binding.description}   ")
-            if room < -3:
+            apart = "   " if parts else ""
+            room -= cell_width(f"{apart}{key} {binding.description}")
+            if room < 0:
                 break
-            parts += [Part(f"{key} ", "key", action), Part(f"{binding.description}   ", "soft", action)]
+            parts += [Part(apart), Part(f"{key} ", "key", action), Part(binding.description, "soft", action)]
         self.show(parts, [Part("? ", "key", "app.help"), Part("help", "soft", "app.help")])
 
 
-class Page(Screen[None]):
+class Page(Screen[None], inherit_bindings=False):
     """A place of the application.
 
     A subclass sets `TAB` (its name in `gentool.tui.places.TABS`, or "" for a page over another), gives its `body`, and may
@@ -59,7 +65,11 @@ class Page(Screen[None]):
 
     TAB: ClassVar[str] = ""
     AUTO_FOCUS: ClassVar[str | None] = None
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        binding("tab", "app.focus_next", "Next part of the screen"),
+        binding("shift+tab", "app.focus_previous", "Part before"),
+        binding("ctrl+c,super+c", "screen.copy_text", "Copy the selected text"),
+    ]
 
     def compose(self) -> ComposeResult:
         yield Bar(id="top")
@@ -162,8 +172,3 @@ def short_path(path: Path, most: int = 200) -> str:
     text, home = str(path), os.path.expanduser("~")
     text = "~" + text[len(home) :] if home != "/" and text.startswith(home + os.sep) else text
     return text if len(text) <= most else "…" + text[-(most - 1) :]
-
-
-def binding(keys: str, action: str, about: str, *, show: bool = False, **more: Any) -> Binding:
-    """A key binding, said in the foot only with `show` (the help shows all)."""
-    return Binding(keys, action, about, show=show, **more)

@@ -44,7 +44,7 @@ def test_what_it_shows(drive, home):
         assert ends(app) == "321"
         for text in ("gan_0003", "‖ interrupted", "✗ failed", "✓ done", "3 runs in", "0.25", "7/10"):
             assert text in shown
-        await pilot.resize_terminal(200, 30)
+        await pilot.resize_terminal(320, 30)
         await pilot.pause()
         wide = text_of(app)
         for text in ("2026-11-03_gan_0003", "MODEL", "DATA", "TAGS", "digits"):

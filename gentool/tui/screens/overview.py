@@ -92,7 +92,7 @@ class OverviewPane(Pane):
         plot = self.query_one(Plot)
         plot.nothing = "No losses yet."
         lines = [Line(curve, i) for i, curve in enumerate(curves)]
-        plot.show_lines(lines, title=", ".join(names), log_y=wants_log(curves))
+        plot.show_lines(lines, legend=True, log_y=wants_log(curves))
 
     def tick(self) -> None:
         if self.run_view.live:

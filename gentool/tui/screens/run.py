@@ -55,7 +55,7 @@ class RunPage(Page):
         wide = self.app.size.width >= 110
         name = self.run_view.name if wide else short_name(self.run_view)[:24]
         parts = [Part("‹ ", "key", "screen.back"), Part(name, "strong", "screen.back"), Part(" ")]
-        parts += [Part(f"{mark} {self.run_view.status if wide else ''}", style), Part("  " if wide else "")]
+        parts += [Part(f"{mark} {self.run_view.status if wide else ''}", style), Part("  " if wide else " ")]
         for number, place in enumerate(PANES, 1):
             here, action = place.name == self.current, f"screen.pane('{place.name}')"
             parts += [

@@ -21,6 +21,7 @@ from gentool.show import units
 from gentool.show.text import safe_text
 from gentool.tui.page import Page, binding, short_path
 from gentool.tui.screens.ask import AskScreen
+from gentool.tui.screens.preview import Preview
 from gentool.tui.widgets.grid import Cell, Column, Grid, Piece
 from gentool.tui.widgets.spark import spark
 
@@ -50,6 +51,7 @@ COLUMNS = (
 # How a column is sorted at the first click: what one wants to see first is on top.
 DATED = 28  # cells of a name's column from which on the date in it is shown
 FALLS = {"age": False, "step": True}
+ROOMY = 150  # columns of a terminal from which on the run under the cursor is shown beside the table
 ORDERS = ("age", "id", "status", "model", "step", "loss", "best")
 
 
@@ -103,7 +105,9 @@ class RunsPage(Page):
             yield Static("/", id="slash", markup=False)
             yield Input(placeholder="filter: model:gan status:running loss<0.3", id="filter", compact=True)
             yield Static("", id="said", markup=False)
-        yield RunsGrid(COLUMNS, self._cell, lambda run: run.name, id="runs")
+        with Horizontal(id="table"):
+            yield RunsGrid(COLUMNS, self._cell, lambda run: run.name, id="runs")
+            yield Preview()
         yield Static("", classes="empty", id="none", markup=False)
 
     def on_mount(self) -> None:
@@ -133,6 +137,8 @@ class RunsPage(Page):
             if view is not None and i is not None:
                 grid.rows[i] = view
         grid.redraw(names)
+        if grid.row is not None and grid.row.name in names:
+            self.query_one(Preview).show(grid.row)
 
     def rearrange(self) -> None:
         """Filter and sort anew: here where run.json tells, in a thread where every log has to be read."""
@@ -158,7 +164,7 @@ class RunsPage(Page):
         self.marked = {name: None for name in self.marked if name in store.entries}
         grid.sorted_by = ("-" if self.falls else "") + self.sort
         grid.set_rows(runs)
-        grid.display = bool(runs)
+        self.query_one("#table").display = bool(runs)
         none = self.query_one("#none", Static)
         none.display = not runs
         if not runs:
@@ -226,6 +232,16 @@ class RunsPage(Page):
     @on(Input.Submitted, "#filter")
     def _typed_enough(self) -> None:
         self.grid.focus()
+
+    @on(Grid.Moved, "#runs")
+    def _moved(self, event: Grid.Moved) -> None:
+        self.query_one(Preview).show(event.row)
+
+    def on_resize(self) -> None:
+        preview = self.query_one(Preview)
+        if preview.display != (self.size.width >= ROOMY):
+            preview.display = not preview.display
+            preview.show(self.grid.row)
 
     @on(Grid.Heading)
     def _heading(self, event: Grid.Heading) -> None:

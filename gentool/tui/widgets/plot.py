@@ -64,6 +64,7 @@ class Plot(Widget, can_focus=False):
         super().__init__(id=id)
         self.lines: tuple[Line, ...] = ()
         self.title = ""
+        self.legend = False  # the curves' names at the top, in their colours
         self.x_name = "step"
         self.nothing = "No finite values yet."
         self.log_y = False
@@ -72,11 +73,18 @@ class Plot(Widget, can_focus=False):
         self._drawn: Drawn | None = None
 
     def show_lines(
-        self, lines: Sequence[Line], *, title: str = "", x_name: str = "step", log_y: bool = False, smooth: int = 0
+        self,
+        lines: Sequence[Line],
+        *,
+        title: str = "",
+        legend: bool = False,
+        x_name: str = "step",
+        log_y: bool = False,
+        smooth: int = 0,
     ) -> None:
         """Draw these; y is told to be logarithmic or smoothed in the title."""
         self.lines, self.title, self.x_name = tuple(lines), safe_text(title), x_name
-        self.log_y, self.smooth = log_y, smooth
+        self.log_y, self.smooth, self.legend = log_y, smooth, legend
         self._drawn = None
         self.refresh()
 
@@ -128,8 +136,7 @@ class Plot(Widget, can_focus=False):
         width, height = self.size.width, self.size.height
         base = self.rich_style
         if y == 0:
-            text = clip(self.title, width)
-            return Strip([Segment(text, self.get_component_rich_style("plot--title"))]).adjust_cell_length(width, base)
+            return Strip(self._title()).adjust_cell_length(width, base)
         drawn = self._draw()
         label = self.get_component_rich_style("plot--label")
         if not drawn.lines:
@@ -139,6 +146,17 @@ class Plot(Widget, can_focus=False):
         if y == height - 1:
             return Strip(self._x_labels(drawn, width)).adjust_cell_length(width, base)
         return Strip(self._row(drawn, y - 1, base)).adjust_cell_length(width, base)
+
+    def _title(self) -> list[Segment]:
+        style = self.get_component_rich_style("plot--title")
+        segments = [Segment(self.title, style)] if self.title else []
+        if self.legend:
+            styles = self._styles()
+            for line in self.lines:
+                mark = Segment("━━ ", styles[line.color % len(styles)])
+                segments += [mark, Segment(safe_text(line.curve.name) + "   ", style)]
+            segments += [Segment("log scale", self.get_component_rich_style("plot--label"))] if self.log_y else []
+        return segments
 
     def _row(self, drawn: Drawn, y: int, base: Style) -> list[Segment]:
         canvas = drawn.canvas
