@@ -92,7 +92,7 @@ def shrink(png: Path) -> None:
     with Image.open(png) as found:
         page = found.convert("RGB")
     page = page.resize((1000, round(1000 * page.height / page.width)), Image.Resampling.LANCZOS)
-    page.quantize(64).save(png, optimize=True)
+    page.quantize(255, method=Image.Quantize.MAXCOVERAGE).save(png, optimize=True)
 
 
 async def shoot(runs: Path, name: str, play: Play, size: tuple[int, int], theme: str | None, out: Path) -> Path:
