@@ -42,6 +42,7 @@ DIFFUSION = ModelSpec(
     offers=("diffusion", "elbo", "likelihood", "encode", "decode"),
     paper="Ho et al. 2020, arXiv:2006.11239",
     defaults=presets.DEFAULTS,
+    checkpoints={"digits": "checkpoints/diffusion-digits.safetensors"},
     presets=presets.PRESETS,
     aliases=("ddpm",),
 )
