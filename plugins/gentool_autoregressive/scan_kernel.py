@@ -79,7 +79,12 @@ def plain_scan_backward(grad: Tensor, gates: Tensor, c: Tensor, w: Tensor, first
             if place in before:
                 old = c[(slice(None), *before[place])]
                 dc[(slice(None), *before[place])] = d_cell * f
-            parts = [d_cell * g * i * (1 - i), d_cell * old * f * (1 - f), dh * tanh_c * o * (1 - o), d_cell * i * (1 - g * g)]
+            parts = [
+                d_cell * g * i * (1 - i),
+                d_cell * old * f * (1 - f),
+                dh * tanh_c * o * (1 - o),
+                d_cell * i * (1 - g * g),
+            ]
             dx[:, r, col] = torch.cat(parts, -1)
     return dx
 
@@ -236,15 +241,15 @@ def _back_fake(grad: Tensor, gates: Tensor, c: Tensor, w: Tensor, first: int, di
     return torch.empty_like(gates)
 
 
-def _random(size: int, taps: int, picture: tuple[int, int], n: int, diagonal: bool, device: Any, dtype: Any) -> list[Tensor]:
+def _random(
+    size: int, taps: int, picture: tuple[int, int], n: int, diagonal: bool, device: Any, dtype: Any
+) -> list[Tensor]:
     directions = 2 if diagonal else 1
     x = torch.randn(directions, *picture, n, 4 * size, device=device, dtype=dtype)
     return [x, torch.randn(directions, taps, size, 4 * size, device=device, dtype=dtype) * (taps * size) ** -0.5]
 
 
-def _case(
-    name: str, size: int, taps: int, picture: tuple[int, int], n: int, budget: float, *, back: bool
-) -> Case:
+def _case(name: str, size: int, taps: int, picture: tuple[int, int], n: int, budget: float, *, back: bool) -> Case:
     diagonal = name.startswith("diagonal")
     first = -1 if diagonal else -(taps // 2)
 

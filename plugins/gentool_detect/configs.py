@@ -124,8 +124,8 @@ class FastRCNNConfig(ProposerConfig):
 class SingleObjectConfig(BackboneConfig):
     """model.* of `single-object`."""
 
-    cells: int = option(4, "the heads see the picture as cells x cells", ge=1, le=32)
-    hidden: int = option(256, "units of the hidden layer", ge=1, le=8192)
+    cells: int = option(8, "the box head sees the picture as cells x cells", ge=1, le=32)
+    hidden: int = option(256, "units of each head's hidden layer", ge=1, le=8192)
 
 
 @dataclass(frozen=True, kw_only=True)

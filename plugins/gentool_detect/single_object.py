@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class SingleObject(Detecting, nn.Module):
     """images (N, 3, H, W) -> class logits (N, classes) and a box (N, 4), x1 y1 x2 y2 as shares of the picture's sides.
 
-    The features of stride 16 are brought to a grid of cells x cells over the picture, so that the heads know where
-    things are, whatever its size.
+    Both heads read the features of stride 16. What it is does not depend on where it is: the class head sees the largest
+    value of each feature anywhere. For the box they are brought to a grid of cells x cells over the picture, whatever
+    its size.
     """
 
     conditional = False
@@ -32,20 +33,24 @@ class SingleObject(Detecting, nn.Module):
         self.prepare(config, info)
         self.backbone = Backbone(3, config.widths, config.blocks, 16)
         self.cells = config.cells
-        inputs = config.widths[2] * config.cells**2
-        self.hidden = nn.Sequential(nn.Linear(inputs, config.hidden), nn.ReLU())
-        self.classes = nn.Linear(config.hidden, len(info.classes))
-        self.box = nn.Linear(config.hidden, 4)
-        nn.init.normal_(self.box.weight, std=0.01)
+        channels = config.widths[2]
+        self.classes = nn.Sequential(
+            nn.Linear(channels, config.hidden), nn.ReLU(), nn.Linear(config.hidden, len(info.classes))
+        )
+        self.box = nn.Sequential(nn.Linear(channels * config.cells**2, config.hidden), nn.ReLU())
+        last = nn.Linear(config.hidden, 4)
+        nn.init.normal_(last.weight, std=0.01)
         with torch.no_grad():
-            self.box.bias.copy_(torch.tensor([0.3, 0.3, 0.7, 0.7]))
+            last.bias.copy_(torch.tensor([0.3, 0.3, 0.7, 0.7]))
+        self.box.append(last)
         self.begin()
 
     def predict(self, images: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """(N, classes), (N, 4), float32."""
         maps, places = self.backbone(images, size)
-        x = self.hidden(pooled(maps[16], places, 16, self.cells).flatten(1))
-        return self.classes(x).float(), self.box(x).float()
+        x = maps[16]  # 0 outside of the picture, and never below
+        where = pooled(x, places, 16, self.cells).flatten(1)
+        return self.classes(x.amax((2, 3))).float(), self.box(where).float()
 
     def find(self, images: Tensor, size: Tensor, found: Found) -> list[Detections]:
         logits, boxes = self.predict(images, size)
