@@ -1,4 +1,4 @@
-"""Chains by hand: a training step of nade, and drawing from made and nade, against the plain ways to compute them.
+"""A training step of nade, and drawing from nade, made and pixelrnn, against the plain ways to compute them.
 
     python examples/bench_densities.py [--hidden 8000] [--pictures 16] [--passes 8] [--json]
 
@@ -14,10 +14,12 @@ import time
 
 import torch
 import torch.nn.functional as F
-from gentool_autoregressive import MadeConfig, NadeConfig
+from gentool_autoregressive import MadeConfig, NadeConfig, PixelRNNConfig
 from gentool_autoregressive.incremental import full_passes
 from gentool_autoregressive.made import Made
 from gentool_autoregressive.nade import Nade
+from gentool_autoregressive.pixelrnn import PixelRNN
+from gentool_autoregressive.sampler import reevaluate
 
 from gentool import DataInfo, Step
 
@@ -65,10 +67,17 @@ def train_nade(share: float) -> dict[str, float]:
     return {"autograd loop": seconds(plain, 3), "chain": seconds(mine, 5)}
 
 
-def draw(model, n: int, passes: int) -> dict[str, float]:
+def draw(model, n: int, passes: int, again=full_passes) -> dict[str, float]:
+    """Pictures by the model's own way, and by the whole net again for every pixel."""
     step = Step(seed=0)
-    full = seconds(lambda: full_passes(model, n, step=step, places=passes), 1) * 784 / passes
-    return {"784 passes": full, "incremental": seconds(lambda: drain(model.draw_levels(n, step=step)), 3)}
+    full = seconds(lambda: again(model, n, step=step, places=passes), 1) * 784 / passes
+    with torch.no_grad():
+        return {"784 passes": full, "cached": seconds(lambda: drain(model.draw_levels(n, step=step)), 3)}
+
+
+def pixelrnn(kind: str, layers: int, side: int = 28) -> PixelRNN:
+    info = DataInfo(image=(1, side, side), levels=2)
+    return PixelRNN(PixelRNNConfig(kind=kind, hidden=32, layers=layers, first_kernel=7 if side > 7 else 3), info)
 
 
 def main() -> None:
@@ -83,6 +92,10 @@ def main() -> None:
     for small in (Made(MadeConfig(hidden=300), INFO), Nade(NadeConfig(hidden=100), INFO)):
         drawn = drain(small.draw_levels(4, step=Step(seed=1)))
         assert torch.equal(drawn, full_passes(small, 4, step=Step(seed=1))), "the pictures differ"
+    for kind in ("row-lstm", "diagonal-bilstm"):
+        small = pixelrnn(kind, 2, side=7).double()
+        drawn = drain(small.draw_levels(4, step=Step(seed=1)))
+        assert torch.equal(drawn, reevaluate(small, 4, step=Step(seed=1))), "the pictures differ"
     n = options.pictures
     rows = {
         "nade, training step (100 x 784-500-784, 13 % ones)": train_nade(0.13),
@@ -92,6 +105,10 @@ def main() -> None:
         ),
         f"made, {n} pictures (784-1100-1100-784, direct)": draw(Made(MadeConfig(hidden=1100), INFO), n, options.passes),
         f"nade, {n} pictures (784-500-784)": draw(Nade(NadeConfig(hidden=500), INFO), n, options.passes),
+        f"row-lstm, {n} pictures (2 layers, h = 32)": draw(pixelrnn("row-lstm", 2), n, options.passes, reevaluate),
+        f"diagonal-bilstm, {n} pictures (1 layer, h = 32)": draw(
+            pixelrnn("diagonal-bilstm", 1), n, options.passes, reevaluate
+        ),
     }
     if options.json:
         print(json.dumps(rows, indent=1))
