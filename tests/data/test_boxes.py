@@ -244,3 +244,23 @@ def test_a_run_goes_on_with_the_batches_it_would_have_had() -> None:
     assert same(later.train_batch(2, 5), every[2])
     assert pipeline(limit=12).fingerprint() == pipeline(limit=12).fingerprint()
     assert pipeline(limit=12).fingerprint() != pipeline(limit=13).fingerprint()
+
+
+def test_no_single_frame_of_a_clip_says_how_it_moves() -> None:
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    from gentool.data.find import Where
+    from gentool.data.scene_sets import MOTIONS, scene_clips
+
+    made = scene_clips("", "test", Where())
+    again = scene_clips("", "test", Where())
+    assert made.images.shape == (1000, 8, 28, 28)
+    assert torch.equal(made.images, again.images)
+    assert made.labels is not None
+    assert len(made.labels.unique()) == len(MOTIONS)
+    frame = made.images[:, 3].flatten(1).numpy()
+    trees = ExtraTreesClassifier(30, random_state=0).fit(frame[:700], made.labels[:700].numpy())
+    assert trees.score(frame[700:], made.labels[700:].numpy()) < 0.22  # an eighth, and three standard errors
+    still = made.labels == MOTIONS.index("still")
+    moved = (made.images[:, 0].float() - made.images[:, 4].float()).abs().mean((1, 2))
+    assert moved[still].mean() < moved[~still].mean() / 1.5
