@@ -53,9 +53,7 @@ def log_variances(model: Process, t: Tensor) -> tuple[Tensor, Tensor]:
     before = torch.cat([bar.new_ones(1), bar[:-1]])
     small = schedule.betas * (1 - before) / (1 - bar)
     small[0] = small[1]
-    index, shape = t.cpu().long(), (-1, *[1] * len(model.shape))
-    tables = (table.log()[index].to(t.device, torch.float32).view(shape) for table in (small, schedule.betas))
-    return next(tables), next(tables)
+    return model.at(small.log(), t), model.at(schedule.betas.log(), t)
 
 
 def reverse_log_variance(model: Process, t: Tensor, between: Tensor | None) -> Tensor:
@@ -74,9 +72,7 @@ def posterior_mean(model: Process, x0: Tensor, x_t: Tensor, t: Tensor) -> Tensor
     before = torch.cat([bar.new_ones(1), bar[:-1]])
     of_x0 = before.sqrt() * schedule.betas / (1 - bar)
     of_xt = (1 - schedule.betas).sqrt() * (1 - before) / (1 - bar)
-    index, shape = t.cpu().long(), (-1, *[1] * len(model.shape))
-    a, b = (table[index].to(t.device, torch.float32).view(shape) for table in (of_x0, of_xt))
-    return a * x0 + b * x_t
+    return model.at(of_x0, t) * x0 + model.at(of_xt, t) * x_t
 
 
 def terms(model: Process, x0: Tensor, x_t: Tensor, t: Tensor, x0_hat: Tensor, between: Tensor | None) -> Tensor:
@@ -87,8 +83,6 @@ def terms(model: Process, x0: Tensor, x_t: Tensor, t: Tensor, x0_hat: Tensor, be
     log_var = reverse_log_variance(model, t, between).expand_as(mean)
     true_log_var, _ = log_variances(model, t)
     kl = gaussian_kl(posterior_mean(model, x0, x_t, t), true_log_var, mean, log_var).flatten(1).sum(1)
-    if bool((t > 0).all()):
-        return kl
     decoder = -discretised_gaussian(x0, mean, 0.5 * log_var, model.info.levels).flatten(1).sum(1)
     return torch.where(t == 0, decoder, kl)
 

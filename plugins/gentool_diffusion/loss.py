@@ -59,7 +59,7 @@ class Denoising:
         x_t = model.noised(x0, t, eps)
         out, between = model.output(x_t, t, labels)
         error = (model.target(x0, t, eps) - out).square().flatten(1).mean(1)
-        snr = model.schedule.snr[t.cpu()].to(x0.device, torch.float32)
+        snr = model.snr[t]
         loss = (weights(snr, model.config.predict, self.config.weight, self.config.gamma) * error).mean()
         scalars = {"mse": error.detach().mean()}
         if between is not None:

@@ -45,6 +45,9 @@ class Process(nn.Module):
 
     shape: tuple[int, ...]
     network: nn.Module
+    alpha: Tensor
+    sigma: Tensor
+    snr: Tensor
     bounded = False  # whether x lies in [-1, 1], so that estimates may be clipped
 
     def __init__(self, config: ProcessConfig, info: DataInfo):
@@ -55,6 +58,9 @@ class Process(nn.Module):
             )
         self.config, self.info, self.conditional = config, info, config.conditional
         self.schedule = Schedule(config.schedule, config.timesteps)
+        # What training looks up, on its device: a GPU need not be waited for.
+        for name in ("alpha", "sigma", "snr"):
+            self.register_buffer(name, getattr(self.schedule, name).float(), persistent=False)
         self.null = len(info.classes)
         width = config.width * config.embed
         self.embedding = Embedding(config.width + config.width % 2, width, self.null + 1 if config.conditional else 0)
@@ -67,14 +73,13 @@ class Process(nn.Module):
         """The pictures of x, in [-1, 1]."""
         return x.clamp(-1, 1)
 
+    def at(self, table: Tensor, t: Tensor) -> Tensor:
+        """The entries of a table (T,) at whole t (N,), float32 (N, 1, 1, 1)."""
+        return table.to(t.device, torch.float32)[t.long()].view(-1, *[1] * len(self.shape))
+
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """alpha_t and sigma_t of whole t (N,), each float32 (N, 1, 1, 1)."""
-        index = t.to("cpu", torch.int64)
-        shape = (-1, *[1] * len(self.shape))
-        made = (
-            table[index].to(t.device, torch.float32).view(shape) for table in (self.schedule.alpha, self.schedule.sigma)
-        )
-        return next(made), next(made)
+        return self.at(self.alpha, t), self.at(self.sigma, t)
 
     def noised(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """x_t = alpha_t x_0 + sigma_t eps (equation 4 of Ho et al. 2020)."""
