@@ -25,6 +25,7 @@ import tempfile
 import termios
 import time
 from pathlib import Path
+from typing import ClassVar
 
 WRITER = """
 import json, os, sys, time
@@ -74,6 +75,8 @@ def make_runs(root: Path, count: int, lines: int) -> None:
 class Terminal:
     """`gentool tui` in a pseudo-terminal of 120 by 40."""
 
+    every: ClassVar[list[Terminal]] = []
+
     def __init__(self, root: Path, env: dict[str, str]) -> None:
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -83,6 +86,7 @@ class Terminal:
             stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, close_fds=True,
         )  # fmt: skip
         os.close(slave)
+        Terminal.every.append(self)
         self.master = master
         self.seen = ""
 
@@ -161,6 +165,7 @@ def main() -> None:
            "XDG_STATE_HOME": str(home / "state")}  # fmt: skip
     env.pop("NO_COLOR", None)
     writers: list[subprocess.Popen[bytes]] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started here ends with it
     try:
         if not root.exists():
             make_runs(root, given.runs, given.lines)
@@ -182,6 +187,7 @@ def main() -> None:
         terminal = Terminal(root, env)
         terminal.wait_for(rf"{given.runs:,} runs in")
         terminal.quiet()
+        print(f"{'idle, nothing running':34}  {idle(terminal):5.1f} % of a core  (asked 2)", flush=True)
         names = sorted(path.name for path in root.iterdir())[:4]
         for name in names:
             writers.append(
@@ -190,6 +196,7 @@ def main() -> None:
         terminal.wait_for("4 running")
         time.sleep(1.0)
         terminal.quiet(0.0)
+        print(f"{'idle, four runs being written':34}  {idle(terminal):5.1f} % of a core  (asked 5)", flush=True)
         said("a key, four runs being written", [_paced(terminal, "j") for _ in range(100)], 0.05)
         said("a page down", [_paced(terminal, "\x1b[6~") for _ in range(40)], 0.05)
         os.write(terminal.master, b"g/")
@@ -213,7 +220,9 @@ def main() -> None:
         megabytes = (big / "metrics.jsonl").stat().st_size / 1e6
         start = time.perf_counter()
         rows = len(read_metrics(big, thin=1600).rows)
-        print(f"a log of 100,000 steps, {megabytes:.0f} MB, thinned to {rows:,} rows: {time.perf_counter() - start:.2f} s")
+        print(
+            f"a log of 100,000 steps, {megabytes:.0f} MB, thinned to {rows:,} rows: {time.perf_counter() - start:.2f} s"
+        )
         for kind in ("without an index", "from its index"):
             terminal = Terminal(home / "big", env)
             terminal.wait_for("gan_0001|20_gan")
@@ -227,10 +236,21 @@ def main() -> None:
             terminal.quiet()
             terminal.end()
     finally:
+        for terminal in Terminal.every:
+            terminal.process.kill()
+            terminal.process.wait()
         for writer in writers:
             writer.send_signal(signal.SIGTERM)
             writer.wait()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def idle(terminal: Terminal, seconds: float = 15) -> float:
+    """Per cent of a core that it takes while nobody touches it."""
+    before, start = terminal.cpu(), time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        terminal.read(0.5)
+    return 100 * (terminal.cpu() - before) / (time.perf_counter() - start)
 
 
 def _paced(terminal: Terminal, key: str) -> tuple[float, float]:

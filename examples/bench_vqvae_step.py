@@ -156,7 +156,9 @@ def main() -> None:
         return
     for name in times:
         print(f"{name:8s} {middle[name]:8.1f} ms a step, {counts[name]:,} parameters")
-    print(f"gentool's step is {ratio:.2f} times as fast (CPU time, median of {args.rounds}, one thread, fp32 and {precision})")
+    print(
+        f"gentool's step is {ratio:.2f} times as fast (CPU time, median of {args.rounds}, one thread, fp32 and {precision})"
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def cards() -> list[tuple[str, str, dict]]:
 def shown_scores(card: dict) -> str:
     scores = card.get("scores", {})
     kept = [name for start in SHOWN for name in scores if name.startswith(start)]
-    kept = [name for name in kept if not (name[0] == "-" and scores[name].startswith("-"))]  # a density of its own scale
+    kept = [
+        name for name in kept if not (name[0] == "-" and scores[name].startswith("-"))
+    ]  # a density of its own scale
     short = {name: name.partition(" (")[0].lstrip("-") for name in kept}
     return "; ".join(f"{short[name]} {scores[name]}" for name in dict.fromkeys(kept)) or "not scored"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
+import sys
+import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
@@ -23,6 +26,7 @@ from gentool.tui.store import RunStore
 from gentool.tui.theme import THEMES, default_theme, own_variables
 from gentool.tui.worker.client import Worker
 
+HANGUP = 1.0  # seconds between two looks whether the terminal is still there
 MOVES = ("move", "page", "edge", "app.focus_next", "app.focus_previous", "screen.copy_text")  # of no use in a palette
 
 
@@ -78,9 +82,20 @@ class GentoolApp(App[None]):
             self.store.start()
         self.store.ready.wait(0.5)  # the newest runs are read in a few hundredths: the first screen shows them
         self.switch_mode("runs")
+        if not self.is_headless and not self.is_web:
+            self.set_interval(HANGUP, self._look_for_the_terminal)
         self.store.listen(self._runs_changed)
         self.set_interval(1.0, self._look_after)
         self._opened = True
+
+    def _look_for_the_terminal(self) -> None:
+        """Leave when the terminal has gone without a signal (an ssh that broke off, a pane that was closed)."""
+        if hung_up():
+            # What is still to be written may wait for ever on a terminal that is not there: an end is set to that.
+            leave = threading.Timer(HANGUP, os._exit, (129,))
+            leave.daemon = True
+            leave.start()
+            self.exit(return_code=129)
 
     async def on_unmount(self) -> None:
         self.store.stop()
@@ -211,6 +226,16 @@ class GentoolApp(App[None]):
         yield SystemCommand("Keys and help", "Every key that works here", self.action_help)
         yield SystemCommand("Screenshot", "Save this screen as an SVG file", self.deliver_screenshot)
         yield SystemCommand("Quit", "Leave gentool", self.action_quit)
+
+
+def hung_up() -> bool:
+    """Whether nobody is at the other end of standard input any more."""
+    try:
+        poll = select.poll()
+        poll.register(sys.__stdin__.fileno(), 0)  # type: ignore[union-attr]
+        return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+    except (OSError, ValueError, AttributeError):
+        return True
 
 
 def _made(place: Place) -> Screen[Any]:

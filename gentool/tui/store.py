@@ -19,7 +19,7 @@ from gentool.runs.reader import RunView, is_run, read_run
 
 FIRST = 100  # runs that are read before the first word of them
 BATCH = 200
-PAUSE = 1.0  # seconds between two looks at the folder
+PAUSE, QUIET = 1.0, 3.0  # seconds between two looks at the folder: while a run goes on, and while none does
 
 Stamp = tuple[int, int, int] | None  # what tells one state of a file from another: time, size, inode
 Listener = Callable[[Collection[str], bool], None]
@@ -112,7 +112,7 @@ class RunStore:
             with contextlib.suppress(Exception):  # whatever a folder holds, the next look is tried
                 self.scan()
             self.ready.set()
-            self._wake.wait(PAUSE)
+            self._wake.wait(PAUSE if self.live_count or not self.whole else QUIET)
             self._wake.clear()
 
     def scan(self) -> None:
@@ -157,9 +157,11 @@ class RunStore:
 
     def _read(self, name: str) -> bool:
         """Read one run again if its run.json (or its log) is another than before; whether it was."""
-        path = self.root / name
         entry = self.entries.get(name)
-        stamp = stamp_of(path / "run.json")
+        stamp = stamp_of(f"{self.root}/{name}/run.json")  # thousands of them a look: no Path is made for each
+        if entry is not None and stamp == entry.stamp and not entry.view.live:
+            return False
+        path = self.root / name
         if entry is None:
             if stamp is None:
                 # Not every folder is a run, and a lost run.json is rare: such folders are looked at once in ten seconds.
@@ -174,8 +176,6 @@ class RunStore:
         moved = entry.view.live and entry.glance is not None and stamp_of(path / "metrics.jsonl") != entry.glanced
         if moved:
             entry.stale = True
-        if stamp == entry.stamp and not entry.view.live:
-            return moved
         if stamp == entry.stamp:  # a live run may have died without a word
             view = read_run(path)
             if view.status == entry.view.status:
@@ -239,7 +239,7 @@ class RunStore:
             self._glance(name)
 
 
-def stamp_of(path: Path) -> Stamp:
+def stamp_of(path: Path | str) -> Stamp:
     """What tells one state of a file from another; None where there is none."""
     try:
         found = os.stat(path)

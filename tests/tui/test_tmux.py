@@ -130,3 +130,28 @@ def test_ctrl_q_and_a_dead_terminal(tmp_path, env):
             time.sleep(0.1)
     finally:
         tmux.end()
+
+
+def test_a_terminal_that_goes_without_a_signal(tmp_path, env):
+    """Its process is of another session than the terminal, so that no SIGHUP comes: it has to see that by itself."""
+    import pty
+    import select
+
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gentool", "tui", str(tmp_path)], stdin=slave, stdout=slave, stderr=slave,
+        env={**os.environ, **env, "TERM": "xterm-256color"}, start_new_session=True,
+    )  # fmt: skip
+    try:
+        os.close(slave)
+        seen = b""
+        end = time.monotonic() + 60
+        while b"No run" not in seen and time.monotonic() < end:
+            if select.select([master], [], [], 0.2)[0]:
+                seen += os.read(master, 65536)
+        assert b"No run" in seen
+        os.close(master)
+        process.wait(30)
+    finally:
+        process.kill()
+        process.wait()

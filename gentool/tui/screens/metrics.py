@@ -19,6 +19,7 @@ from gentool.show import units
 from gentool.show.text import safe_text
 from gentool.tui.follow import Followed, clip_left, smoother
 from gentool.tui.page import Pane, binding
+from gentool.tui.store import Stamp, stamp_of
 from gentool.tui.widgets.grid import Cell, Column, Grid
 from gentool.tui.widgets.plot import Line, Plot, value_at
 
@@ -75,6 +76,7 @@ class MetricsPane(Pane):
         self.log_y: bool | None = None  # None: where it shows more
         self._colors: dict[str, int] = {}
         self._busy = False
+        self._stamps: list[tuple[str, Stamp]] = []
         self._drawn = 0.0
 
     def compose(self) -> ComposeResult:
@@ -101,22 +103,27 @@ class MetricsPane(Pane):
         self.tick()
 
     def tick(self) -> None:
-        if not self._busy and time.monotonic() - self._drawn >= REDRAW:
+        if self._busy or time.monotonic() - self._drawn < REDRAW:
+            return
+        pinned = self._pinned_views()
+        stamps = [(view.name, stamp_of(view.path / "metrics.jsonl")) for view in (self.run_view, *pinned)]
+        if stamps != self._stamps:  # nothing is read, and nobody woken, where nothing was written
+            self._stamps = stamps
             self._busy = True
-            self._read()
+            self._read(pinned)
+
+    def _pinned_views(self) -> list[RunView]:
+        """The newest pinned runs, this one left out; none where they are not overlaid."""
+        if not self.overlay:
+            return []
+        views = [view for view in self.tool.store.views() if view.marks.pinned and view.name != self.run_view.name]
+        return sorted(views, key=lambda view: view.started or 0.0, reverse=True)[:MOST_PINNED]
 
     @work(thread=True, group="read", exit_on_error=False)
-    def _read(self) -> None:
+    def _read(self, views: list[RunView]) -> None:
         try:
             changed = self.followed.update()
-            wanted = {}
-            if self.overlay:
-                views = [
-                    view for view in self.tool.store.views() if view.marks.pinned and view.name != self.run_view.name
-                ]
-                views.sort(key=lambda view: view.started or 0.0, reverse=True)
-                wanted = {view.name: view for view in views[:MOST_PINNED]}
-            pinned = {name: self.pinned.get(name) or Followed(LogIndex(view.path)) for name, view in wanted.items()}
+            pinned = {view.name: self.pinned.get(view.name) or Followed(LogIndex(view.path)) for view in views}
             for one in pinned.values():
                 changed |= one.update()
             changed |= list(pinned) != list(self.pinned)
@@ -255,8 +262,7 @@ class MetricsPane(Pane):
 
     def action_overlay(self) -> None:
         self.overlay = not self.overlay
-        pinned = [view for view in self.tool.store.views() if view.marks.pinned and view.name != self.run_view.name]
-        if self.overlay and not pinned:
+        if self.overlay and not self._pinned_views():
             self.tool.say("No other run is pinned: p pins one, here or in the table of runs.")
         self.pinned = {} if not self.overlay else self.pinned
         self._list()
