@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gentool.config import build_dataclass, check_data, data_config
+from gentool.data.find import where_of
 from gentool.data.ground_truth import open_truth
-from gentool.data.pipeline import where_of
-from gentool.data.sets import check_split, open_split
+from gentool.data.splits import check_split, open_split
 from gentool.errors import UsageError, did_you_mean
 from gentool.evaluating import Predictions, Report
 from gentool.registry import registry

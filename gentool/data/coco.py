@@ -27,14 +27,13 @@ from gentool.data.annotations import (
     picture_finder,
     side,
 )
-from gentool.data.find import Where, files_of, open_regular
-from gentool.data.ground_truth import GroundTruth, read_coco
+from gentool.data.coco_files import annotation_files, folder_of
+from gentool.data.find import Where, open_regular
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
 from gentool.data.problems import Problems
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
-WORDS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 MOST_BYTES = 4 << 30
 
 
@@ -47,7 +46,7 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     if not argument:
         raise UsageError("coco: wants to know where the annotations are: coco:FOLDER or coco:FILE.json.")
     path, shown = Path(argument).expanduser(), safe_text(argument)
-    found = _files(path, shown)
+    found = annotation_files(path, shown)
     name = name or f"coco:{path.resolve().name}"
     file = found.get(split) or (found.get("validation") if split == "test" else None) or found["train"]
     divided = set(found) == {"train"}
@@ -83,58 +82,7 @@ def coco_mini(argument: str, split: str, where: Where) -> FileBoxes:
 
 
 def _known(known: Known, split: str, where: Where) -> FileBoxes:
-    return coco(_folder(known, where), split, where, known.name)
-
-
-def _folder(known: Known, where: Where) -> str:
-    return str(files_of(known, where)["annotations/instances_train.json"].parent.parent)
-
-
-def coco_truth(argument: str, split: str, where: Where) -> GroundTruth:
-    """The boxes of a split as they are written; of a single file all, for results are those of a whole file."""
-    if not argument:
-        raise UsageError("coco: wants to know where the annotations are: coco:FOLDER or coco:FILE.json.")
-    found = _files(Path(argument).expanduser(), safe_text(argument))
-    return read_coco(found.get(split) or (found.get("validation") if split == "test" else None) or found["train"])
-
-
-def _known_truth(known: Known, argument: str, split: str, where: Where) -> GroundTruth:
-    return coco_truth(_folder(known, where), split, where)
-
-
-bccd_truth, playing_cards_truth, coco_mini_truth = (
-    functools.partial(_known_truth, known) for known in (BCCD, PLAYING_CARDS, COCO_MINI)
-)
-
-
-def _files(path: Path, shown: str) -> dict[str, Path]:
-    """The file of each split that has one; a single file is the "train" one."""
-    try:
-        if path.is_file():
-            return {"train": path}
-        if not path.is_dir():
-            raise UsageError(f"There is no folder or file '{shown}'; --data coco:PATH names one in COCO's format.")
-        found: dict[str, Path] = {}
-        for split, words in WORDS.items():
-            for word in words:
-                beside = path / word / "_annotations.coco.json"
-                listed = sorted((path / "annotations").glob(f"instances_{word}*.json"))
-                if split not in found and (beside.is_file() or listed):
-                    found[split] = beside if beside.is_file() else listed[0]
-        if not found:
-            files = sorted([*path.glob("*.json"), *(path / "annotations").glob("*.json")])
-            if len(files) == 1:
-                return {"train": files[0]}
-            what = f"it has {len(files)} JSON files, none of them named so" if files else "it has no JSON file"
-            raise UsageError(
-                f"'{shown}' has no annotations/instances_train.json or train/_annotations.coco.json ({what}); name the "
-                "file itself: coco:FILE.json."
-            )
-    except OSError as error:
-        raise UsageError(f"'{shown}' cannot be looked into: {error.strerror or error}.") from None
-    if "train" not in found:
-        found["train"] = next(iter(found.values()))
-    return found
+    return coco(folder_of(known, where), split, where, known.name)
 
 
 @functools.lru_cache(maxsize=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import stat
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from gentool.data.config import AnyData
 from gentool.data.known import KNOWN, File, Known
 from gentool.errors import GentoolError, UsageError
 from gentool.show.text import safe_text
@@ -238,3 +240,11 @@ class _Download:
                         raise GentoolError(f"{url} sends more than the {self.file.size:,} bytes it should; not kept.")
                     sink.write(chunk)
                     bar.update(len(chunk))
+
+
+def where_of(config: AnyData, *, fetch: bool = False, say: Callable[[str], None] = say_on_stderr) -> Where:
+    """Where a config's files are looked for, and how they are read."""
+    # `resize`, `channels`, `skip_bad`: what a kind's settings share with the reading of its files.
+    shared = {f.name for f in dataclasses.fields(Where)} & {f.name for f in dataclasses.fields(config)}
+    reading = {field: getattr(config, field) for field in shared}
+    return Where(folders=data_folders(config.dir), fetch=fetch, say=say, **reading)

@@ -42,7 +42,7 @@ class GroundTruth:
 
 def open_truth(text: str, split: str, where: Where) -> GroundTruth:
     """That of the data set which ``"scenes"`` or ``"coco:PATH"`` names."""
-    from gentool.data.sets import open_split
+    from gentool.data.splits import open_split
     from gentool.registry import registry
 
     spec, argument = registry().find_dataset(text)

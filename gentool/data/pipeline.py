@@ -10,7 +10,7 @@ import torch
 
 from gentool.data.batch import Batch, DataInfo
 from gentool.data.config import AnyData
-from gentool.data.find import Where, data_folders, say_on_stderr
+from gentool.data.find import say_on_stderr, where_of
 from gentool.data.kinds import kind_named
 from gentool.data.sets import open_split
 
@@ -89,11 +89,3 @@ def open_pipeline(
     where = where_of(config, fetch=fetch, say=say)
     kind = kind_named(spec.kind)
     return kind.load(kind.pipeline)(lambda split: open_split(name, split, where), config, device, seed, vocabularies)
-
-
-def where_of(config: AnyData, *, fetch: bool = False, say: Callable[[str], None] = say_on_stderr) -> Where:
-    """Where a config's files are looked for, and how they are read."""
-    # `resize`, `channels`, `skip_bad`: what a kind's settings share with the reading of its files.
-    shared = {f.name for f in dataclasses.fields(Where)} & {f.name for f in dataclasses.fields(config)}
-    reading = {field: getattr(config, field) for field in shared}
-    return Where(folders=data_folders(config.dir), fetch=fetch, say=say, **reading)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from gentool.data.find import Where
+from gentool.data.splits import SPLITS as SPLITS
+from gentool.data.splits import check_split as check_split
+from gentool.data.splits import open_split as open_split
 from gentool.errors import UsageError
-
-SPLITS = ("train", "validation", "test")
 
 
 @runtime_checkable
@@ -89,15 +90,6 @@ class ImageSet:
         return dataclasses.replace(self, split=split, images=images, labels=labels, names=names)
 
 
-def open_split(text: str, split: str, where: Where) -> Any:
-    """One split of the data set that ``"mnist"`` or ``"folder:PATH"`` names, as its kind has it."""
-    from gentool.registry import registry
-
-    check_split(split)
-    spec, argument = registry().find_dataset(text)
-    return registry().load(spec.factory)(argument, split, where)
-
-
 def open_dataset(text: str, split: str, where: Where) -> Dataset:
     """One split of a set of pictures."""
     from gentool.registry import registry
@@ -107,15 +99,6 @@ def open_dataset(text: str, split: str, where: Where) -> Dataset:
     if not isinstance(made, Dataset):
         raise UsageError(f"The data set '{spec.name}' gives a {type(made).__name__}, which is no data set of pictures.")
     return made
-
-
-def check_split(split: str) -> str:
-    if split not in SPLITS:
-        from gentool.errors import did_you_mean
-        from gentool.show.text import safe_text
-
-        raise UsageError(f"There is no split '{safe_text(split)[:40]}'.{did_you_mean(split, SPLITS)}")
-    return split
 
 
 def whole(dataset: Dataset) -> ImageSet:

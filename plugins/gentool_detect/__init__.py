@@ -206,7 +206,7 @@ def gentool_evaluators() -> list[EvaluatorSpec]:
             needs=("detect",),
             outputs=(Output.BOXES,),
             config=MapConfig,
-            predictions="gentool_detect.evaluate:score_results",
+            predictions="gentool_detect.report:score_results",
             paper=MAP_PAPER,
         ),
         EvaluatorSpec(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 import torch
 from gentool_detect import MapConfig, results
 from gentool_detect.average_precision import evaluate
-from gentool_detect.evaluate import Localisation, MeanAveragePrecision, ProposalRecall, truth_of
+from gentool_detect.evaluate import Localisation, MeanAveragePrecision, ProposalRecall
+from gentool_detect.report import truth_of
 
 from gentool.config import build_dataclass, data_config
 from gentool.data.boxes import truth_of as boxes_of
@@ -233,6 +236,11 @@ def test_a_file_larger_than_memory_is_refused(tmp_path):
     path.write_text(json.dumps([ROW] * 100))
     with pytest.raises(UsageError, match="more memory than there is"):
         results.read_results(path, {0: 0}, {1: 0}, memory=10_000)
+
+
+def test_scoring_a_file_needs_no_torch():
+    code = "import sys, gentool.predictions, gentool_detect.report, gentool.data.coco_files; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_coco_files_are_scored_as_they_are_written(cli, tmp_path):
