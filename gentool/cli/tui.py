@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gentool.cli.common import RUNS, PluginOption, use_plugins
+from gentool.cli.common import RUNS, Images, ImagesOption, PluginOption, use_plugins
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -31,6 +31,7 @@ def tui(
             metavar="ADDRESS",
         ),
     ] = None,
+    images: ImagesOption = Images.AUTO,
     plugin: PluginOption = None,
 ) -> int:
     """Browse runs while they train: curves, samples, logs; compare them; play with what they learnt."""
@@ -64,6 +65,7 @@ def tui(
     from gentool.tui.app import GentoolApp
 
     made = GentoolApp(root, store, theme)
+    made.images = str(images)
     if theme is not None and theme not in made.available_themes:
         from gentool.errors import did_you_mean
 

@@ -64,6 +64,7 @@ class GentoolApp(App[None]):
         self.root = root
         self.store = store or RunStore(root)
         self.state = load_state()
+        self.images = "auto"  # "sixel" or "kitty": how `Pictures` are shown whole
         self.worker = Worker()  # a process only once a model is asked for something
         self.launches = Launches(root, lambda words, bad: self.say(words, bad=bad))
         for made in THEMES:

@@ -138,3 +138,40 @@ def test_without_pictures_it_says_so_and_few_colours_get_shades() -> None:
                 await pilot.press(key)
 
     asyncio.run(play())
+
+
+def test_pixels_of_the_terminal_itself_are_shown_while_the_application_steps_aside(monkeypatch, capsys) -> None:
+    from contextlib import contextmanager
+
+    import gentool.show.terminal
+    from gentool.tui.widgets import pictures
+
+    shown_by: list[tuple] = []
+    monkeypatch.setattr(gentool.show.terminal, "show_image", lambda *given, **more: shown_by.append(given))
+    monkeypatch.setattr(pictures.sys, "stdin", type("In", (), {"readline": lambda self: ""})())
+
+    async def play() -> None:
+        app = Stage()
+        aside: list[str] = []
+
+        @contextmanager
+        def suspend():
+            aside.append("went")
+            yield
+            aside.append("came")
+
+        async with app.run_test(size=(60, 20)) as pilot:
+            shown = app.query_one(Pictures)
+            shown.focus()
+            shown.show(Album(np.zeros((3, 8, 8, 1), np.uint8)))
+            await pilot.press("w")  # half cells are what was asked for: only a word
+            assert not shown_by
+            app.images = "kitty"
+            await pilot.press("w")  # no terminal here to step aside from
+            assert not shown_by
+            monkeypatch.setattr(app, "suspend", suspend)
+            await pilot.press("enter", "w")
+            assert aside == ["went", "came"]
+            assert (shown_by[0][0].shape, shown_by[0][1]) == ((1, 1, 8, 8), "kitty")
+
+    asyncio.run(play())

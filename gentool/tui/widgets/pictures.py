@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -84,6 +85,7 @@ class Pictures(Widget, can_focus=True):
         binding("end,G", "edge(1)", "Last picture"),
         binding("enter", "zoom", "Zoom", show=True),
         binding("escape", "leave", "All pictures"),
+        binding("w", "whole", "In the terminal's own pixels"),
     ]
     ALLOW_SELECT = False
     chosen: reactive[int] = reactive(0, repaint=False)
@@ -360,6 +362,28 @@ class Pictures(Widget, can_focus=True):
 
     def action_leave(self) -> None:
         self.zoomed = False
+
+    def action_whole(self) -> None:
+        """The chosen picture (or all of them) by sixel or kitty, while the application steps aside: it never asks the
+        terminal anything itself."""
+        from textual.app import SuspendNotSupported
+
+        from gentool.show.terminal import show_image
+
+        mode = getattr(self.app, "images", "auto")
+        if self.album is None or mode not in ("sixel", "kitty"):
+            self.notify(
+                "gentool tui --images sixel (or kitty) shows pictures in the terminal's own pixels.", markup=False
+            )
+            return
+        pixels = self.album.image(self.chosen)[None] if self.zoomed else self.album.pixels
+        try:
+            with self.app.suspend():
+                show_image(pixels.transpose(0, 3, 1, 2), mode, sys.__stdout__, columns=self.album.columns)
+                print("enter goes back", flush=True)
+                sys.stdin.readline()
+        except SuspendNotSupported:
+            self.notify("Here the application cannot step aside for that.", markup=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "leave":
