@@ -138,6 +138,7 @@ def test_the_page(drive: Any, tmp_path: Path) -> None:
     drive(tmp_path, play, size=(120, 40))
 
 
+@pytest.mark.slow
 def test_a_run_is_started_from_the_page_and_goes_on_by_itself(drive: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
@@ -163,6 +164,7 @@ def test_a_run_is_started_from_the_page_and_goes_on_by_itself(drive: Any, tmp_pa
     drive(tmp_path, play, size=(100, 30))
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     one = control.start(["train", "vae", "--data", "folder:/nowhere/at/\x1b[31mall"], tmp_path)
     deadline = time.monotonic() + 60
@@ -234,5 +236,27 @@ def test_stopped_and_resumed_from_the_run_it_ends_as_if_it_had_not(
         assert again.code == 0
         assert (read_run(one.run).status, read_run(one.run).step) == ("done", 3000)
         assert f"Resuming {one.run.name} from step {stopped}" in (one.run / "output.txt").read_text()
+
+    drive(tmp_path, play)
+
+
+def test_from_a_model_to_its_training_and_to_what_ships(drive: Any, tmp_path: Path) -> None:
+    from gentool.tui.screens.play import PlayerPage
+
+    async def play(app: Any, pilot: Any) -> None:
+        await pilot.press("2")
+        await pilot.pause()
+        app.screen.grid.go_to("gan")
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, LaunchPage) and app.screen.recipe.model == "gan")
+        assert "$ gentool train gan" in text_of(app)
+        await pilot.press("2")
+        app.screen.grid.go_to("ae")
+        await pilot.press("p")  # nothing ships for it
+        assert not isinstance(app.screen, PlayerPage)
+        app.screen.grid.go_to("gan")
+        await pilot.press("p")
+        assert isinstance(app.screen, PlayerPage)
+        assert app.screen.source.model == "gan"
 
     drive(tmp_path, play)

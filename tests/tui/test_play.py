@@ -207,6 +207,7 @@ async def misbehaving(app: Any, pilot: Any, player: Player) -> None:
     assert "was ended" in text_of(app)
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_opened(drive: Any, tmp_path: Path) -> None:
     (tmp_path / "broken.safetensors").write_bytes(b"\x1b[2J")
 
@@ -220,6 +221,7 @@ def test_a_model_that_cannot_be_opened(drive: Any, tmp_path: Path) -> None:
     drive(tmp_path, play)
 
 
+@pytest.mark.slow
 def test_words_stream_and_attention_is_seen(drive: Any, tmp_path: Path) -> None:
     async def play(app: Any, pilot: Any) -> None:
         player = await playing(app, pilot, ("source", "charlm"), ("pretrained", True))

@@ -195,9 +195,10 @@ def test_what_is_printed_stays_out_of_the_pipe(run: Run, files: Path) -> None:
 
 @pytest.mark.parametrize(("deed", "words"), [
     ("kill", "The model's process was killed, most likely for want of memory; ask again to start a new one."),
-    pytest.param("exit", r"The model's process ended with code 7 (last words \x1b[31mof it); ask again to start a new one.",
-                 marks=pytest.mark.slow),
+    ("exit", r"The model's process ended with code 7 (last words \x1b[31mof it); ask again to start a new one.",
+),
 ])  # fmt: skip
+@pytest.mark.slow  # one death is in the default tests: of the page that plays with it
 def test_a_worker_that_dies_says_so_and_comes_back_with_its_model(run: Run, files: Path, deed: str, words: str) -> None:
     async def work(worker: Worker) -> None:
         await opened(worker, files / "plain.safetensors")

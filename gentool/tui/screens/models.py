@@ -48,6 +48,8 @@ class ModelsPage(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         binding("y", "copy", "Copy its train command", show=True),
         binding("r", "runs", "Its runs", show=True),
+        binding("t", "train", "Train it", show=True),
+        binding("p", "play", "Play with what ships", show=True),
         binding("J,ctrl+down", "scroll(3)", "Scroll what is said of it"),
         binding("K,ctrl+up", "scroll(-3)", "Scroll back"),
     ]
@@ -123,6 +125,30 @@ class ModelsPage(Page):
     @on(Grid.Chosen, "#models")
     def _chosen(self) -> None:
         self.action_runs()
+
+    def action_train(self) -> None:
+        """To the settings of a run of it."""
+        from gentool.tui.screens.launch import LaunchPage
+
+        entry: Entry | None = self.grid.row
+        if entry is not None and entry.spec is not None:
+            name = entry.spec.name
+            self.tool.action_tab("launch")
+            page = self.app.screen
+            if isinstance(page, LaunchPage):
+                page.call_after_refresh(page.choose_model, name)
+
+    def action_play(self) -> None:
+        """Open the first checkpoint that ships for it."""
+        from gentool.tui.screens.play import PlayerPage, shipped_sources
+
+        entry: Entry | None = self.grid.row
+        name = entry.spec.name if entry is not None and entry.spec is not None else ""
+        ships = [source for source in shipped_sources() if source.model == name]
+        if ships:
+            self.app.push_screen(PlayerPage(ships[0]))
+        elif name:
+            self.tool.say(f"Nothing ships for {name}; t trains one.")
 
     def action_copy(self) -> None:
         entry = self.grid.row
