@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--data", default="tinyshakespeare")
     parser.add_argument("--cpu-seconds", type=float, default=110.0)
     parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
-    parser.add_argument("--precision", default="fp32", choices=("auto", "fp32", "bf16"))
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--runs", type=Path, default=Path("runs/cells"))
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()

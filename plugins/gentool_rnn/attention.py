@@ -38,6 +38,13 @@ def rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
 
 
+class Norm(nn.RMSNorm):
+    """x g / rms(x) (Zhang & Sennrich 2019, equation 4), of g in x's own type: under autocast torch has no fast way else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class SelfAttention(nn.Module):
     """Heads of scaled dot products over a sliding window."""
 
@@ -68,7 +75,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
-        self.before_attention, self.before_feed = nn.RMSNorm(width), nn.RMSNorm(width)
+        self.before_attention, self.before_feed = Norm(width), Norm(width)
         self.attention = SelfAttention(width, heads, dropout)
         self.up, self.down = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
         self.dropout = dropout
@@ -100,7 +107,7 @@ class Attention(Backbone):
         self.width, self.heads, self.cache = config.hidden, config.heads, config.context - 1
         self.enter = nn.Identity() if features == config.hidden else nn.Linear(features, config.hidden)
         self.blocks = nn.ModuleList(Block(config.hidden, config.heads, config.dropout) for _ in range(config.layers))
-        self.leave = nn.RMSNorm(config.hidden)
+        self.leave = Norm(config.hidden)
 
     parallel = True
 
