@@ -101,9 +101,9 @@ def test_layers_equal_slow_loops(kind, size, classes):
 @pytest.mark.parametrize(("diagonal", "offsets"), [(True, (-1, 0)), (False, (-1, 0, 1)), (False, (0,))])
 def test_gradient_of_the_scan(diagonal, offsets):
     torch.manual_seed(0)
-    x = torch.randn(2, 3, 4, 2, 8, dtype=torch.float64, requires_grad=True)
-    w = torch.randn(2, len(offsets), 2, 8, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, w: Scan.apply(x, w, Lines(3, 4, diagonal), offsets), (x, w))
+    x = torch.randn(2, 2, 3, 1, 4, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(2, len(offsets), 1, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, w: Scan.apply(x, w, Lines(2, 3, diagonal), offsets), (x, w))
 
 
 @settings(max_examples=30, deadline=None)
@@ -138,7 +138,7 @@ def test_diagonal_bilstm_sees_all_that_is_before(image, levels):
     that come from the right do not carry it; it is seen where the first convolution reaches it, and from the next row on.
     """
     model = net(image, levels, kind="diagonal-bilstm")
-    for place in range(6 * 7):
+    for place in range(0, 6 * 7, 1 if levels == 2 else 5):
         row, column = divmod(place, 7)
         before = torch.arange(42).view(6, 7) < place
         if row and column + model.first.reach < 6:
