@@ -14,8 +14,8 @@ from gentool import EvaluatorSpec, LossSpec, ModelSpec, Output, SamplerSpec, hoo
 from . import presets
 from .configs import (
     AncestralConfig,
-    ChainConfig,
     DDIMConfig,
+    DenoiseConfig,
     DenoisingConfig,
     DiffusionConfig,
     FewStepsConfig,
@@ -135,11 +135,11 @@ def gentool_samplers() -> list[SamplerSpec]:
             aliases=("dpm-solver-2m",),
         ),
         SamplerSpec(
-            name="chain",
+            name="denoise",
             summary="The way from noise to picture: x_t, and what the network takes for the picture then",
-            factory=f"{HOME}.views:chain",
+            factory=f"{HOME}.views:denoise",
             needs=("diffusion",),
-            config=ChainConfig,
+            config=DenoiseConfig,
             view=True,
             paper="Song et al. 2021, arXiv:2010.02502",
         ),

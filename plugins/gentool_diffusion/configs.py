@@ -129,8 +129,8 @@ class ForwardConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChainConfig(FewStepsConfig):
-    """sampler.* of `chain`."""
+class DenoiseConfig(FewStepsConfig):
+    """sampler.* of `denoise`."""
 
     rows: int = option(6, "pictures, each with a row of x_t and below it a row of what is taken for x_0", ge=1, le=64)
     columns: int = option(10, "moments that are shown", ge=2, le=100)

@@ -57,7 +57,7 @@ class Forward:
         )
 
 
-def chain(
+def denoise(
     model: Any,
     n: int,
     *,
