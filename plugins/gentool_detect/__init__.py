@@ -106,7 +106,10 @@ def gentool_models() -> list[ModelSpec]:
             inputs=("boxes",),
             defaults=presets.SCENES,
             presets=presets.DETECT,
-            checkpoints={"bccd": "checkpoints/detect-bccd.safetensors"},
+            checkpoints={
+                "scenes": "checkpoints/detect-scenes.safetensors",
+                "bccd": "checkpoints/detect-bccd.safetensors",
+            },
             aliases=("faster-rcnn",),
         ),
         ModelSpec(
