@@ -68,7 +68,7 @@ SINGLE_STAGE: Mapping[str, Keys] = {
     "anchor-free": POINTS,
     "scenes": {**POINTS, **FINE, "train.steps": 2400},
     "bccd": {**POINTS, **BCCD, "train.steps": 1650},
-    "playing-cards": {**POINTS, **CARDS, "train.steps": 1200},
+    "playing-cards": {**POINTS, **CARDS, "train.steps": 2400},
 }
 
 # Stride 16 alone, as in 2015, with anchors of three sizes.
@@ -80,7 +80,7 @@ DETECT: Mapping[str, Keys] = {
     "single-map": SINGLE_MAP,
     "scenes": {**FINE, "model.channels": 48, "model.anchor": 4.0, "train.steps": 2400},
     "bccd": {**BCCD, "train.steps": 1300},
-    "playing-cards": {**CARDS, "train.steps": 1600},
+    "playing-cards": {**CARDS, "train.steps": 2400},
 }
 
 # Proposals are of the picture as it is seen: no scaling or cropping at random, or each step would search anew.
