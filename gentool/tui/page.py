@@ -113,7 +113,11 @@ class Page(Screen[None], inherit_bindings=False):
         store = self.tool.store
         live, count = store.live_count, store.count
         parts = [Part(f"{live} running", "live"), Part("  ")] if live else []
-        return [*parts, Part(f"{count:,} run{'s' * (count != 1)} in {short_path(store.root, 30)}", "soft")]
+        where = f" in {short_path(store.root, 30)}" if self.app.size.width >= 110 else ""  # the tabs come first
+        return [*parts, Part(f"{count:,} run{'s' * (count != 1)}{where}", "soft")]
+
+    def on_resize(self) -> None:
+        self.draw_top()
 
     def runs_changed(self, names: Collection[str], *, more: bool) -> None:
         """Runs of these names came, changed or went; `more`: some came or went. Called in the application's thread."""

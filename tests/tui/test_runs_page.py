@@ -42,7 +42,7 @@ def test_what_it_shows(drive, home):
         await until(pilot, lambda: "█" in text_of(app))  # the sparklines come after the first screen
         shown = text_of(app)
         assert ends(app) == "321"
-        for text in ("gan_0003", "‖ interrupted", "✗ failed", "✓ done", "3 runs in", "0.25", "7/10"):
+        for text in ("gan_0003", "‖ interrupted", "✗ failed", "✓ done", "3 runs", "0.25", "7/10"):
             assert text in shown
         await pilot.resize_terminal(320, 30)
         await pilot.pause()

@@ -119,6 +119,7 @@ class ModelsPage(Page):
         self.query_one("#card", Static).update(about(entry, max(wide, 30)))
 
     def on_resize(self) -> None:
+        super().on_resize()
         if self.grid.row is not None:
             self.call_after_refresh(self._tell, self.grid.row)
 

@@ -65,9 +65,6 @@ class RunPage(Page):
             ]
         return parts
 
-    def on_resize(self) -> None:
-        self.draw_top()
-
     def status(self) -> list[Part]:
         run = self.run_view
         if run.step is None or self.app.size.width < 100:

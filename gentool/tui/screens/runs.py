@@ -238,6 +238,7 @@ class RunsPage(Page):
         self.query_one(Preview).show(event.row)
 
     def on_resize(self) -> None:
+        super().on_resize()
         preview = self.query_one(Preview)
         if preview.display != (self.size.width >= ROOMY):
             preview.display = not preview.display
