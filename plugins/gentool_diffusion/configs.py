@@ -113,6 +113,13 @@ class FewStepsConfig(SamplerConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HeunConfig(SamplerConfig):
+    """sampler.* of `heun`."""
+
+    steps: int = option(20, "moments, at each of which but the last the network is asked twice", ge=1, le=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DDIMConfig(FewStepsConfig):
     """sampler.* of `ddim`."""
 

@@ -159,8 +159,8 @@ def ddim(
 def heun(
     model: Any, n: int, *, step: Step, labels: Tensor | None = None, given: Batch | None = None, **options: Any
 ) -> Iterator[Partial | Samples]:
-    """Heun's method on the probability-flow ODE (Karras et al. 2022, algorithm 1)."""
-    yield from run(model, n, solvers.heun, step=step, labels=labels, given=given, **options)
+    """Heun's method on the probability-flow ODE (Karras et al. 2022, algorithm 1), at their moments (equation 5)."""
+    yield from run(model, n, solvers.heun, step=step, labels=labels, given=given, spacing="karras", **options)
 
 
 def dpm_solver(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+SIGMA_MAX = 80.0  # Karras et al. 2022: of sigma / alpha; beyond it a step of Heun would be all error
 BETA_MAX = 0.999  # Nichol & Dhariwal 2021, section 3.2: no singularity at the end
 
 
@@ -89,7 +90,8 @@ class Schedule:
         """The moments at which a sampler evaluates the network, the noisiest first, and the picture itself at the end.
 
         "linear": evenly in t; "quadratic": t as squares, denser near the picture (Song et al. 2021, appendix D.2);
-        "logsnr": evenly in lambda (Lu et al. 2022). start: the first t (default T - 1).
+        "logsnr": evenly in lambda (Lu et al. 2022); "karras": sigma/alpha from 80 down, its seventh root evenly (Karras et
+        al. 2022, equation 5). start: the first t (default T - 1).
         All T steps of "linear" are the T steps of training.
         """
         first = self.steps - 1 if start is None else start
@@ -98,6 +100,11 @@ class Schedule:
             ends = self.node(first).lamda, float(self.lamda[0])
             even = torch.linspace(*ends, steps, dtype=torch.float64).tolist()
             return [self.node(first), *(self.node_at(v, self.time_of(v)) for v in even[1:]), CLEAN]
+        if spacing == "karras":
+            largest = min(SIGMA_MAX, math.exp(-self.node(first).lamda))
+            roots = torch.linspace(largest ** (1 / 7), math.exp(-float(self.lamda[0])) ** (1 / 7), steps).double()
+            lamdas = [-7 * math.log(root) for root in roots.tolist()]
+            return [*(self.node_at(v, self.time_of(v)) for v in lamdas), CLEAN]
         power = 2 if spacing == "quadratic" else 1
         times = [round((first + 1) * (1 - i / steps) ** power) - 1 for i in range(steps)]
         times = sorted({max(0, t) for t in times}, reverse=True)

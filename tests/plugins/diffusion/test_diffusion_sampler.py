@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from gentool_diffusion import sampler
-from gentool_diffusion.configs import AncestralConfig, DDIMConfig, FewStepsConfig
+from gentool_diffusion.configs import AncestralConfig, DDIMConfig, FewStepsConfig, HeunConfig
 from gentool_diffusion.masks import PARTS, painted_part
 from gentool_diffusion.sampler import Denoiser
 from gentool_diffusion.schedule import Schedule
@@ -18,7 +18,7 @@ SAMPLERS = {
     "ddpm": (sampler.ddpm, AncestralConfig(steps=5, precision="fp32")),
     "ddim": (sampler.ddim, DDIMConfig(steps=5, precision="fp32")),
     "ddim-noisy": (sampler.ddim, DDIMConfig(steps=5, eta=0.7, precision="fp32")),
-    "heun": (sampler.heun, FewStepsConfig(steps=5, precision="fp32")),
+    "heun": (sampler.heun, HeunConfig(steps=5, precision="fp32")),
     "dpm-solver": (sampler.dpm_solver, FewStepsConfig(steps=5, precision="fp32")),
     "logsnr": (sampler.dpm_solver, FewStepsConfig(steps=5, spacing="logsnr", precision="fp32")),
 }

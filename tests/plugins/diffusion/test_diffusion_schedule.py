@@ -90,6 +90,16 @@ def test_paths_fall_from_the_noisiest_to_the_picture(spacing, steps):
         assert [node.t for node in path] == list(range(99, -2, -1))
 
 
+@pytest.mark.parametrize("steps", [2, 10, 40])
+def test_karras_moments(steps):
+    """Equation 5 of Karras et al. 2022, from 80 to the least noise there is."""
+    s = Schedule("cosine", 1000)
+    sigmas = [node.sigma / node.alpha for node in s.path(steps, "karras")]
+    least = float(s.sigma[0] / s.alpha[0])
+    expected = [(80 ** (1 / 7) + i / (steps - 1) * (least ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(steps)]
+    assert sigmas == pytest.approx([*expected, 0.0], rel=1e-4)
+
+
 def test_a_path_may_begin_later():
     path = Schedule("cosine", 100).path(5, "linear", start=49)
     assert [node.t for node in path] == [49, 39, 29, 19, 9, -1]

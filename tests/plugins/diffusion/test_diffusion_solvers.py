@@ -57,6 +57,16 @@ def test_solvers_reach_the_mixture():
         assert (mine.mean(0) - ORACLE.means[k]).norm() < 0.1
 
 
+@pytest.mark.parametrize(
+    ("solver", "spacing"), [(solvers.ddim, "linear"), (solvers.dpm_solver, "linear"), (solvers.heun, "karras")]
+)
+def test_from_the_noisy_end_of_a_real_schedule(solver, spacing):
+    """sigma / alpha begins at some 20,000 in the cosine schedule; the samples stay on the mixture all the same."""
+    x = last(solver(ORACLE.denoise, start(500), Schedule("cosine", 1000).path(20, spacing))).flatten(1)
+    assert torch.cdist(x, ORACLE.means).amin(1).max() < 2
+    assert (x.mean(0) - (ORACLE.weights[:, None] * ORACLE.means).sum(0)).norm() < 0.15
+
+
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_the_ancestral_chain_reaches_the_mixture(variance):
     schedule, n = Schedule("cosine", 200), 4000
