@@ -108,7 +108,13 @@ class Generator(nn.Module):
         else:
             self.first = nn.Sequential(normalisation(config, widths[0]), nn.ReLU())
             self.up = nn.ModuleList(Up(config, *block) for block in zip(widths, widths[1:], sizes[1:]))
-            self.output = nn.ConvTranspose2d(widths[-1], depth, 4, stride=2, padding=1)
+            # The four pixels under one cell of the coarser grid are made by four sets of taps; a convolution over the
+            # full size lets them agree, or they show as a pattern of dots.
+            self.output = nn.Sequential(
+                nn.ConvTranspose2d(widths[-1], widths[-1] // 2 or 1, 4, stride=2, padding=1),
+                nn.LeakyReLU(LEAK),
+                nn.Conv2d(widths[-1] // 2 or 1, depth, 3, padding=1),
+            )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 fan_in = module.weight[0].numel()
