@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gentool_gan import GANConfig
 
 SMALLEST, LARGEST = 8, 256
+LEAK = 0.2
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
@@ -52,17 +53,30 @@ def normalisation(config: GANConfig, width: int) -> nn.Module:
             return nn.Identity()
 
 
+class Blur(nn.Module):
+    """The binomial filter [1, 2, 1] / 4 along both sides.
+
+    A transposed convolution makes the four pixels under one cell of the coarser grid by four sets of taps, and what these
+    differ by shows as a pattern of dots (Odena et al. 2016). Its period is 2 pixels, which is what this filter takes away.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 2, stride=1)
+        return F.avg_pool2d(x, 2, stride=1)
+
+
 class Up(nn.Module):
-    """DCGAN's step up: a transposed 4x4 convolution of stride 2, normalisation, ReLU."""
+    """DCGAN's step up: a transposed 4x4 convolution of stride 2, smoothed, then normalisation and ReLU."""
 
     def __init__(self, config: GANConfig, before: int, after: int, size: tuple[int, int]):
         super().__init__()
         self.size = size
         self.conv = nn.ConvTranspose2d(before, after, 4, stride=2, padding=1)
+        self.blur = Blur()
         self.norm = normalisation(config, after)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(crop(self.conv(x), self.size))
+        x = self.norm(crop(self.blur(self.conv(x)), self.size))
         return x.relu()
 
 
@@ -108,12 +122,12 @@ class Generator(nn.Module):
         else:
             self.first = nn.Sequential(normalisation(config, widths[0]), nn.ReLU())
             self.up = nn.ModuleList(Up(config, *block) for block in zip(widths, widths[1:], sizes[1:]))
-            # The four pixels under one cell of the coarser grid are made by four sets of taps; a convolution over the
-            # full size lets them agree, or they show as a pattern of dots.
+            thin = max(1, widths[-1] // 2)
             self.output = nn.Sequential(
-                nn.ConvTranspose2d(widths[-1], widths[-1] // 2 or 1, 4, stride=2, padding=1),
+                nn.ConvTranspose2d(widths[-1], thin, 4, stride=2, padding=1),
+                Blur(),
                 nn.LeakyReLU(LEAK),
-                nn.Conv2d(widths[-1] // 2 or 1, depth, 3, padding=1),
+                nn.Conv2d(thin, depth, 3, padding=1, padding_mode="replicate"),
             )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -149,7 +163,6 @@ def bounded(config: GANConfig, layer: nn.Conv2d | nn.Linear | nn.Embedding, *, g
     return spectral_norm(layer) if config.spectral_norm else layer
 
 
-LEAK = 0.2
 HE = math.sqrt(2 / (1 + LEAK**2))  # keeps the variance through a leaky ReLU (He et al. 2015)
 
 
