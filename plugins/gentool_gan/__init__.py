@@ -99,7 +99,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "data.name": "cifar10",
         "data.augment": "flip",
         "model.conditional": True,
-        "model.width": 48,
+        "model.width": 32,
         "model.latent": 128,
         "loss.r1": 1.0,
         "train.steps": 12_000,
