@@ -12,6 +12,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -24,6 +25,7 @@ PAPERS = {
     ("charlm", "tinyshakespeare"): "1.47 nats/char by a 10.6 M transformer on a GPU (nanoGPT)",
     ("vqvae", "cifar10"): "4.67 bits/dim (van den Oord et al. 2017, original pixels)",
 }
+DETECTIONS = (("scenes", 4), ("bccd", 2))
 # Which of a card's scores the table shows, in this order, by the start of their names.
 SHOWN = ("-iwae", "-elbo", "NLL", "bits/dim, at most", "FID (", "PSNR", "usage",
          "nats/char", "bits/char", "exact match", "BLEU", "chrF", "accuracy")  # fmt: skip
@@ -81,28 +83,73 @@ def models_block() -> str:
     return "\n".join([*lines, *commands, "```"])
 
 
-def picture() -> None:
-    """Samples of every shipped image model, a row each: the picture on the first screen."""
+WIDE, LABEL, SCALE, GAP = 700, 150, 2, 2  # pixels of a row's pictures and of its name; enlargement; between pictures
+
+
+def opened(name: str, key: str) -> Any:
+    """A shipped checkpoint."""
     import torch
 
     from gentool.runs.source import open_source
+
+    return open_source(name, Path("nowhere"), torch.device("cpu"), shipped=key)
+
+
+def drawn(source: Any, n: int) -> Any:
+    """n samples of a checkpoint, with the seed of the README's pictures."""
     from gentool.sampling import Samples, draw
     from gentool.scoring import sampler_of
-    from gentool.show.grid import make_grid, save_png
 
-    rows, names = [], []
+    spec, options = sampler_of(source)
+    events = draw(source.model, spec, options, n, seed=1, device="cpu")
+    return next(event for event in events if isinstance(event, Samples))
+
+
+def samples_picture() -> None:
+    """Samples of every shipped model that draws pictures of 28 pixels or more, a named row each."""
+    from PIL import Image, ImageDraw
+
+    from gentool.registry import registry
+    from gentool.show.grid import make_grid, save_png
+    from gentool.show.pixels import font
+    from gentool.specs import Output
+
+    strips = []
     for name, key, _ in cards():
-        source = open_source(name, Path("nowhere"), torch.device("cpu"), shipped=key)
-        if source.info.image is None or source.info.image[1] != 28:
+        if registry().find("model", name).output != Output.IMAGE:
             continue
-        spec, options = sampler_of(source)
-        drawn = [e for e in draw(source.model, spec, options, 12, seed=1, device="cpu") if isinstance(e, Samples)]
-        rows.append(torch.cat([s.images for s in drawn if s.images is not None]))
-        names.append(f"{name}, {key}")
-    PICTURES.mkdir(exist_ok=True)
-    grid = make_grid(torch.cat(rows), columns=12, scale=2, pad=2)
-    save_png(grid, PICTURES / "samples.png")
-    print("rows:", "; ".join(names))
+        source = opened(name, key)
+        side = source.info.image[2]
+        if side < 28:
+            continue
+        n = WIDE // (side * SCALE + GAP)
+        images = drawn(source, n).images
+        strips.append((name, key, make_grid(images, columns=n, scale=SCALE, pad=GAP).convert("RGB")))
+    page = Image.new("RGB", (LABEL + WIDE, sum(strip.height for *_, strip in strips)), "white")
+    pen, top = ImageDraw.Draw(page), 0
+    for name, key, strip in strips:
+        middle = top + strip.height // 2
+        pen.text((8, middle - 19), name, fill="black", font=font(16))
+        pen.text((8, middle + 1), key, fill=(110, 110, 110), font=font(14))
+        page.paste(strip, (LABEL, top))
+        top += strip.height
+    save_png(page, PICTURES / "samples.png")
+
+
+def detections_picture() -> None:
+    """What the shipped detectors find on the pictures that they carry."""
+    from PIL import Image
+
+    from gentool.show.boxes import grid_with_boxes
+    from gentool.show.grid import save_png
+
+    grids = [grid_with_boxes(drawn(opened("detect", key), n)) for key, n in DETECTIONS]
+    page = Image.new("RGB", (max(g.width for g in grids), sum(g.height for g in grids)), "white")
+    top = 0
+    for grid in grids:
+        page.paste(grid, (0, top))
+        top += grid.height
+    save_png(page, PICTURES / "detections.png")
 
 
 def rewritten(text: str) -> str:
@@ -128,7 +175,9 @@ def main() -> int:
         return 0
     README.write_text(after, "utf-8")
     if not options.no_picture:
-        picture()
+        PICTURES.mkdir(exist_ok=True)
+        samples_picture()
+        detections_picture()
     return 0
 
 
