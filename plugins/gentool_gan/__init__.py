@@ -102,7 +102,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "model.width": 32,
         "model.latent": 128,
         "loss.r1": 1.0,
-        "train.steps": 12_000,
+        "train.steps": 8000,
         "train.ema": 0.999,
         **_adam(4e-4, (0.5, 0.99)),
     },
