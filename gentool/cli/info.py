@@ -109,7 +109,7 @@ def show(fact: dict[str, Any]) -> None:
     if fact.get("presets"):
         _field("presets", list(fact["presets"]))
     for name, found in (fact.get("checkpoints") or {}).items():
-        print(f"  checkpoint    {name}: " + safe_text(_card_line(found)))
+        _field("checkpoint", f"{name}: {_card_line(found)}")
     if fact.get("settings"):
         print("  settings")
         for row in fact["settings"]:
