@@ -60,6 +60,8 @@ class Blur(nn.Module):
     differ by shows as a pattern of dots (Odena et al. 2016). Its period is 2 pixels, which is what this filter takes away.
     """
 
+    LEFT = 0.375  # of the standard deviation of white noise: (1 + 4 + 1) / 16 of its variance along each side
+
     def forward(self, x: Tensor) -> Tensor:
         x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 2, stride=1)
         return F.avg_pool2d(x, 2, stride=1)
@@ -134,7 +136,10 @@ class Generator(nn.Module):
                 fan_in = module.weight[0].numel()
                 if isinstance(module, nn.ConvTranspose2d):  # of its 4x4 taps, stride 2 lets 4 reach a pixel
                     fan_in = module.in_channels * 4
-                nn.init.normal_(module.weight, std=1 / math.sqrt(fan_in))
+                std = 1 / math.sqrt(fan_in)
+                if isinstance(module, nn.ConvTranspose2d) and config.norm == "none":
+                    std /= Blur.LEFT  # what no normalisation makes good
+                nn.init.normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 

@@ -72,7 +72,7 @@ def test_minimax_vanishes_and_non_saturating_does_not(conditional, generator):
     assert not model.training
     minimax, other = report.curves
     assert list(minimax.x) == list(other.x) == [float(row["D steps"]) for row in report.table]
-    assert minimax.y[-1] < 0.05 * minimax.y[0]
+    assert minimax.y[-1] < 0.1 * minimax.y[0]
     assert other.y[-1] > 20 * minimax.y[-1]
     assert other.y[-1] > 0.5 * other.y[0]
     assert report.table[-1]["D is right"] > 0.95
