@@ -27,7 +27,7 @@ PAPERS = {
     ("single-stage", "bccd"): "AP50 0.924 by YOLOv8n, the best published 0.947",
     ("vqvae", "cifar10"): "4.67 bits/dim (van den Oord et al. 2017, original pixels)",
 }
-DETECTIONS = (("scenes", 4), ("bccd", 2))
+DETECTIONS = (("scenes", 2), ("bccd", 2))
 # Which of a card's scores the table shows, in this order, by the start of their names ("=": by the whole name).
 SHOWN = ("-iwae", "-elbo", "NLL", "bits/dim, at most", "FID (", "PSNR", "usage",
          "nats/char", "bits/char", "exact match", "BLEU", "chrF", "accuracy", "=AP50", "=AP")  # fmt: skip
@@ -103,11 +103,15 @@ def opened(name: str, key: str) -> Any:
 
 def drawn(source: Any, n: int) -> Any:
     """n samples of a checkpoint, with the seed of the README's pictures."""
+    import torch
+
+    from gentool.cli.given import given_for
     from gentool.sampling import Samples, draw
     from gentool.scoring import sampler_of
 
     spec, options = sampler_of(source)
-    events = draw(source.model, spec, options, n, seed=1, device="cpu")
+    given, n = given_for(source, spec, torch.device("cpu"), image=None, data=None, n=n, quiet=True)
+    events = draw(source.model, spec, options, n, seed=1, device="cpu", given=given)
     return next(event for event in events if isinstance(event, Samples))
 
 
@@ -150,11 +154,13 @@ def detections_picture() -> None:
     from gentool.show.grid import save_png
 
     grids = [grid_with_boxes(drawn(opened("detect", key), n)) for key, n in DETECTIONS]
-    page = Image.new("RGB", (max(g.width for g in grids), sum(g.height for g in grids)), "white")
-    top = 0
+    tall = min(g.height for g in grids)
+    grids = [g.resize((round(g.width * tall / g.height), tall), Image.Resampling.LANCZOS) for g in grids]
+    page = Image.new("RGB", (sum(g.width for g in grids), max(g.height for g in grids)), "white")
+    left = 0
     for grid in grids:
-        page.paste(grid, (0, top))
-        top += grid.height
+        page.paste(grid, (left, 0))
+        left += grid.width
     save_png(page, PICTURES / "detections.png")
 
 

@@ -43,7 +43,10 @@ DIFFUSION = ModelSpec(
     offers=("diffusion", "elbo", "likelihood", "encode", "decode"),
     paper="Ho et al. 2020, arXiv:2006.11239",
     defaults=presets.DEFAULTS,
-    checkpoints={"digits": "checkpoints/diffusion-digits.safetensors"},
+    checkpoints={
+        "digits": "checkpoints/diffusion-digits.safetensors",
+        "fashion-mnist": "checkpoints/diffusion-fashion-mnist.safetensors",
+    },
     presets=presets.PRESETS,
     aliases=("ddpm",),
 )
