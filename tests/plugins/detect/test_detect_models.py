@@ -185,7 +185,8 @@ def test_a_backbone_starts_from_a_file(tmp_path: Path) -> None:
 def test_a_run_that_began_with_a_file_goes_on_without_it(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     debug = resolve("single-stage", [Layer("test", {"preview.n": 0})], "debug")
-    save_file(session.plan(debug).model.backbone.state_dict(), file)  # type: ignore[operator, union-attr]
+    weights = session.plan(debug).model.backbone.state_dict()  # type: ignore[operator, union-attr]
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, file)
     layer = Layer("test", {"preview.n": 0, "model.backbone_weights": str(file)})
     made = session.plan(resolve("single-stage", [layer], "debug"))
     run = session.begin(made, tmp_path, None, "debug")
