@@ -74,10 +74,12 @@ def _coverage(old: int, new: int) -> NDArray[np.float32]:
 
 
 def near_square(n: int) -> int:
-    """Columns for n pictures of a grid that is at least as wide as high, with the fewest empty places."""
+    """Columns for n pictures of a grid that is at least as wide as high and at most three times, with the fewest empty
+    places."""
     least = int(np.ceil(np.sqrt(n)))
     most = max(least, int(np.ceil(np.sqrt(2.6 * n))))
-    return min(range(least, most + 1), key=lambda columns: (-(-n // columns) * columns - n, columns))
+    fitting = (columns for columns in range(least, most + 1) if columns <= 3 * -(-n // columns))
+    return min(fitting, key=lambda columns: (-(-n // columns) * columns - n, columns))
 
 
 @functools.cache

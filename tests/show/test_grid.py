@@ -102,7 +102,7 @@ def test_near_square_wastes_little(n):
     columns = near_square(n)
     rows = -(-n // columns)
     assert columns * rows - n < rows + columns
-    assert rows <= columns <= 4 * max(rows, 1)
+    assert rows <= columns <= max(3 * rows, 3)
 
 
 def test_captions_stand_under_their_images():
