@@ -64,7 +64,7 @@ def test_minimax_vanishes_and_non_saturating_does_not(conditional, generator):
     model = model_of(conditional).eval().requires_grad_(False)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     data = digits()
-    config = VanishingGradientConfig(generator=generator, steps=60, points=6, examples=300, lr=1e-2)
+    config = VanishingGradientConfig(generator=generator, steps=120, points=6, examples=300, lr=1e-2)
     with torch.no_grad():  # as the host may call it
         report = VanishingGradient(config, context(model, [data])).compute()
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
@@ -72,7 +72,7 @@ def test_minimax_vanishes_and_non_saturating_does_not(conditional, generator):
     assert not model.training
     minimax, other = report.curves
     assert list(minimax.x) == list(other.x) == [float(row["D steps"]) for row in report.table]
-    assert minimax.y[-1] < 0.1 * minimax.y[0]
+    assert minimax.y[-1] < 0.05 * minimax.y[0]
     assert other.y[-1] > 20 * minimax.y[-1]
     assert other.y[-1] > 0.5 * other.y[0]
     assert report.table[-1]["D is right"] > 0.95
