@@ -15,13 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gentool.data.box_transforms import box_area
 from gentool.data.boxes import BoxSet, Target
-from gentool.data.folder import HELD_OUT, name_hash
+from gentool.data.find import open_regular
 from gentool.data.pictures import Header, in_threads, read_header, read_picture, tried
 from gentool.data.problems import Problems
+from gentool.data.splits import name_hash
 from gentool.errors import UsageError
 from gentool.show.text import class_names, safe_text
 
+MOST_BYTES = 16 << 20  # of a text file
 TOLERANCE = 1.0  # pixels by which a box may leave its picture without a word: formats round differently
 
 
@@ -238,9 +241,7 @@ def _targets(
     labels = np.array([label[item.category] for item in items], dtype=np.int64)
     crowd = np.array([item.crowd for item in items], dtype=bool)
     told = np.array([item.area for item in items], dtype=np.float64)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    own = sides[:, 0] * sides[:, 1] if len(items) else np.zeros(0)
-    area = np.where(np.isfinite(told) & (told > 0), told, own)
+    area = np.where(np.isfinite(told) & (told > 0), told, box_area(boxes))
     rows = np.flatnonzero(fine)
     rows = rows[np.argsort(where[rows], kind="stable")]
     cuts = np.searchsorted(where[rows], np.arange(n + 1))
@@ -251,15 +252,16 @@ def _targets(
     return made
 
 
-def home_of(name: str, few: bool) -> str:
-    """The split of a picture where its data set has none: by a hash of its name, 80 %, 10 % and 10 %."""
-    place = name_hash(name)
-    return "train" if few or place >= 0.2 else "test" if place < 0.1 else "validation"
+# -- what the readers share --------------------------------------------------------------------------------------------
 
 
-def few_pictures(n: int) -> bool:
-    """Whether there are so few that nothing is held out."""
-    return n < HELD_OUT
+def read_text(file: Path) -> str:
+    """The first 16 MB of a text file; `UsageError` where it cannot be read."""
+    try:
+        with open_regular(file) as stream:
+            return stream.read(MOST_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise UsageError(f"'{safe_text(str(file))}' cannot be read: {error.strerror or error}.") from None
 
 
 def number(value: object) -> float:

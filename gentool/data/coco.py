@@ -20,17 +20,16 @@ from gentool.data.annotations import (
     FileBoxes,
     Picture,
     build,
-    few_pictures,
-    home_of,
     no_classes,
     number,
     picture_finder,
     side,
 )
-from gentool.data.coco_files import annotation_files, folder_of
+from gentool.data.coco_files import annotation_files, file_of, folder_of
 from gentool.data.find import Where, open_regular
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
 from gentool.data.problems import Problems
+from gentool.data.splits import home_of, name_hash
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
@@ -48,7 +47,7 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     path, shown = Path(argument).expanduser(), safe_text(argument)
     found = annotation_files(path, shown)
     name = name or f"coco:{path.resolve().name}"
-    file = found.get(split) or (found.get("validation") if split == "test" else None) or found["train"]
+    file = file_of(found, split)
     divided = set(found) == {"train"}
     if file == found["train"] and split != "train" and not divided:
         none = build(name, split, _categories(_load(file), shown), [], [], Problems(), where.say)
@@ -59,8 +58,7 @@ def coco(argument: str, split: str, where: Where, name: str | None = None) -> Fi
     pictures = _pictures(data, file, path if path.is_dir() else file.parent, problems)
     elsewhere: set[Any] = set()
     if divided:
-        few = few_pictures(len(pictures))
-        elsewhere = {p.key for p in pictures if home_of(p.name, few) != split}
+        elsewhere = {p.key for p in pictures if home_of(name_hash(p.name), len(pictures)) != split}
         pictures = [p for p in pictures if p.key not in elsewhere]
     annotations = _annotations(data, problems, elsewhere)
     return build(name, split, categories, pictures, annotations, problems, where.say)

@@ -8,10 +8,9 @@ from pathlib import Path
 from gentool.data.find import Where, files_of
 from gentool.data.ground_truth import GroundTruth, read_coco
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
+from gentool.data.splits import WORDS, part_of
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
-
-WORDS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def annotation_files(path: Path, shown: str) -> dict[str, Path]:
@@ -44,6 +43,11 @@ def annotation_files(path: Path, shown: str) -> dict[str, Path]:
     return found
 
 
+def file_of(found: dict[str, Path], split: str) -> Path:
+    """The one of `annotation_files` that a split is in: validation where there is no test, else the "train" one."""
+    return part_of(found, split) or found["train"]
+
+
 def folder_of(known: Known, where: Where) -> str:
     """Where a set known by name lies."""
     return str(files_of(known, where)["annotations/instances_train.json"].parent.parent)
@@ -54,7 +58,7 @@ def coco_truth(argument: str, split: str, where: Where) -> GroundTruth:
     if not argument:
         raise UsageError("coco: wants to know where the annotations are: coco:FOLDER or coco:FILE.json.")
     found = annotation_files(Path(argument).expanduser(), safe_text(argument))
-    return read_coco(found.get(split) or (found.get("validation") if split == "test" else None) or found["train"])
+    return read_coco(file_of(found, split))
 
 
 def _known_truth(known: Known, argument: str, split: str, where: Where) -> GroundTruth:

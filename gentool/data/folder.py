@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import stat
 import threading
@@ -19,12 +18,12 @@ import torch
 from gentool.data.find import Where
 from gentool.data.pictures import SUFFIXES, Header, in_threads, machine_memory, read_header, read_picture, tried
 from gentool.data.sets import ImageSet
+from gentool.data.splits import HELD_OUT, home_of, name_hash
 from gentool.errors import UsageError
 from gentool.show.text import class_names, safe_text
 
 AS_IS = 64  # pictures of one size up to this side are taken as they are
 SIDE = 32  # others are resized to this, unless data.resize says otherwise
-HELD_OUT = 20  # below so many pictures all are for training
 MAX_FILES = 1_000_000
 MAX_CLASSES = 10_000
 _SPLIT_FOLDERS = {
@@ -155,14 +154,13 @@ def _scan(root: Path, stamp: int, quiet: _Silent) -> Folder:
     classes = dict(zip(ordered, class_names(ordered)))
 
     entries: list[tuple[float, Entry]] = []
-    few = len(files) < HELD_OUT
     for name, path in files:
         words = parts[name]
         place = name_hash(name)
         home = _SPLIT_FOLDERS[words[0].lower()] if split_folders else "train"
-        if home == "train" and not few:
-            home = "test" if place < 0.1 else "validation" if place < 0.2 else "train"
-            home = "train" if home in there else home
+        if home == "train":
+            drawn = home_of(place, len(files))
+            home = "train" if drawn in there else drawn
         entries.append((place, Entry(name, path, words[depth] if len(words) > depth + 1 else "", home)))
     entries.sort(key=lambda pair: (pair[0], pair[1].name))
     if len(entries) > 2000:
@@ -220,11 +218,6 @@ def _walk(root: Path, others: Counter[str], bad: list[tuple[str, str]]) -> list[
                         f"'{safe_text(str(root))}' has over {MAX_FILES:,} pictures; name a smaller folder."
                     )
     return files
-
-
-def name_hash(name: str) -> float:
-    """A file's place in [0, 1), from its name alone."""
-    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "big") / 2**64
 
 
 # -- deciding ----------------------------------------------------------------------------------------------------------

@@ -18,22 +18,22 @@ from gentool.data.annotations import (
     FileBoxes,
     Picture,
     build,
-    few_pictures,
-    home_of,
     no_classes,
     number,
     picture_finder,
+    read_text,
     side,
 )
 from gentool.data.find import Where, open_regular
 from gentool.data.pictures import SUFFIXES, in_threads
 from gentool.data.problems import Problems
+from gentool.data.splits import WORDS, home_of, name_hash, part_of
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
-MOST_BYTES = 16 << 20  # of a file
+MOST_BYTES = 16 << 20  # of an XML file
 MOST_DEPTH = 50
-LISTS = {"train": ("train", "trainval"), "validation": ("val", "valid", "validation"), "test": ("test",)}
+LISTS = {**WORDS, "train": ("train", "trainval")}
 
 
 class BadXml(Exception):
@@ -134,25 +134,19 @@ def _chosen(root: Path, found: dict[str, Element | str], split: str, problems: P
     lists = root / "ImageSets" / "Main"
     own = {key: _list(lists, words) for key, words in LISTS.items()}
     if own["train"] is None:
-        few = few_pictures(len(found))
-        return [stem for stem in found if home_of(stem, few) == split]
-    names = own[split] if own[split] is not None or split != "test" else own["validation"]
-    for name in names or ():
+        return [stem for stem in found if home_of(name_hash(stem), len(found)) == split]
+    names = part_of(own, split) or []
+    for name in names:
         if name not in found:
             problems.add("name in ImageSets that has no annotation file", name)
-    return [name for name in dict.fromkeys(names or ()) if name in found]
+    return [name for name in dict.fromkeys(names) if name in found]
 
 
 def _list(folder: Path, words: tuple[str, ...]) -> list[str] | None:
     for word in words:
         file = folder / f"{word}.txt"
         if file.is_file():
-            try:
-                with open_regular(file) as stream:
-                    lines = stream.read(MOST_BYTES).decode("utf-8", "replace").splitlines()
-            except OSError as error:
-                raise UsageError(f"'{safe_text(str(file))}' cannot be read: {error.strerror or error}.") from None
-            return [line.split()[0] for line in lines if line.strip()]
+            return [line.split()[0] for line in read_text(file).splitlines() if line.strip()]
     return None
 
 

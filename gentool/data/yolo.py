@@ -11,16 +11,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gentool.data.annotations import Annotation, FileBoxes, Picture, build, few_pictures, home_of, no_classes, number
-from gentool.data.find import Where, open_regular
+from gentool.data.annotations import Annotation, FileBoxes, Picture, build, no_classes, number, read_text
+from gentool.data.find import Where
 from gentool.data.pictures import SUFFIXES
 from gentool.data.problems import Problems
+from gentool.data.splits import WORDS, home_of, name_hash, part_of
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
-MOST_BYTES = 16 << 20  # of a file of labels, classes or settings
 MOST_CLASSES = 10_000
-KEYS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 
 
 def yolo(argument: str, split: str, where: Where) -> FileBoxes:
@@ -38,13 +37,12 @@ def yolo(argument: str, split: str, where: Where) -> FileBoxes:
     if not names:
         raise no_classes(shown)
     problems = Problems()
-    own = {key: _pictures(settings, root, words) for key, words in KEYS.items()}
+    own = {key: _pictures(settings, root, words) for key, words in WORDS.items()}
     if own["train"] is None:
         every = _in(root)
-        few = few_pictures(len(every))
-        files = [file for file in every if home_of(file.name, few) == split]
+        files = [file for file in every if home_of(name_hash(file.name), len(every)) == split]
     else:
-        files = (own["validation"] if split == "test" and own["test"] is None else own[split]) or []
+        files = part_of(own, split) or []
     pictures, annotations = [], []
     for file in files:
         key = _relative(file, root)
@@ -66,21 +64,13 @@ def _settings(path: Path) -> dict[str, Any]:
 
     shown = safe_text(str(file))
     try:
-        made = yaml.safe_load(_read(file))
+        made = yaml.safe_load(read_text(file))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         why = " ".join(safe_text(str(error)).split())[:120]
         raise UsageError(f"'{shown}' is not YAML ({why}).") from None
     if not isinstance(made, dict):
         raise UsageError(f"'{shown}' has no settings: it has to name its classes (names) and pictures (train, val).")
     return made
-
-
-def _read(file: Path) -> str:
-    try:
-        with open_regular(file) as stream:
-            return stream.read(MOST_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        raise UsageError(f"'{safe_text(str(file))}' cannot be read: {error.strerror or error}.") from None
 
 
 def _names(settings: dict[str, Any], root: Path) -> dict[Any, str]:
@@ -93,7 +83,7 @@ def _names(settings: dict[str, Any], root: Path) -> dict[Any, str]:
         return dict(sorted(own.items())[:MOST_CLASSES])
     for name in ("classes.txt", "obj.names", "labels/classes.txt", "predefined_classes.txt"):
         if (root / name).is_file():
-            lines = [line.strip() for line in _read(root / name).splitlines()]
+            lines = [line.strip() for line in read_text(root / name).splitlines()]
             return dict(enumerate(line for line in lines[:MOST_CLASSES] if line))
     count = settings.get("nc")
     if isinstance(count, int) and 0 < count <= MOST_CLASSES:
@@ -132,7 +122,7 @@ def _of(place: Path, root: Path) -> list[Path]:
     """The pictures of a folder, or those that a text file lists."""
     if place.is_dir():
         return _in(place)
-    lines = [line.strip() for line in _read(place).splitlines()]
+    lines = [line.strip() for line in read_text(place).splitlines()]
     return [(root / line if not Path(line).is_absolute() else Path(line)) for line in lines if line]
 
 
@@ -158,7 +148,7 @@ def _boxes(file: Path, key: str, problems: Problems) -> list[Annotation]:
     if labels is None:
         return []
     found = []
-    for line, text in enumerate(_read(labels).splitlines(), 1):
+    for line, text in enumerate(read_text(labels).splitlines(), 1):
         words = text.split()
         if not words:
             continue
