@@ -104,17 +104,11 @@ def _found(spec: DatasetSpec, path: Path | None) -> str:
 
 def _place(spec: DatasetSpec, where: Where) -> Path | None:
     """The folder in which a named set was found."""
-    from gentool.data.find import locate
+    from gentool.data.find import folder_of, locate
     from gentool.data.known import KNOWN
 
     found = locate(KNOWN[spec.name], where) if spec.name in KNOWN else None
     return folder_of(found) if found else None
-
-
-def folder_of(found: dict[str, Path]) -> Path:
-    """The folder in which the files of a set lie, by their names in it."""
-    name, path = next(iter(found.items()))
-    return path.parents[name.count("/")]
 
 
 @app.command("check")
@@ -251,7 +245,7 @@ def fetch(
 ) -> int:
     """Download a named data set into the user's cache, its checksum verified; prints the folder it lies in."""
     use_plugins(plugin)
-    from gentool.data.find import Where, data_folders, locate
+    from gentool.data.find import Where, data_folders, folder_of, locate
     from gentool.data.find import fetch as download
     from gentool.data.known import KNOWN
     from gentool.errors import UsageError

@@ -25,8 +25,8 @@ from gentool.data.annotations import (
     picture_finder,
     side,
 )
-from gentool.data.coco_files import annotation_files, file_of, folder_of
-from gentool.data.find import Where, open_regular
+from gentool.data.coco_files import annotation_files, file_of
+from gentool.data.find import Where, files_of, folder_of, open_regular
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
 from gentool.data.problems import Problems
 from gentool.data.splits import home_of, name_hash
@@ -80,7 +80,7 @@ def coco_mini(argument: str, split: str, where: Where) -> FileBoxes:
 
 
 def _known(known: Known, split: str, where: Where) -> FileBoxes:
-    return coco(folder_of(known, where), split, where, known.name)
+    return coco(str(folder_of(files_of(known, where))), split, where, known.name)
 
 
 @functools.lru_cache(maxsize=3)

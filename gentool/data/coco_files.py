@@ -1,11 +1,11 @@
-"""Which files hold the annotations of `coco:PATH` (see `gentool.data.coco`), and what is written in them. Light."""
+"""Which files hold the annotations of `coco:PATH` (see `gentool.data.coco`), and what is written in them. No torch."""
 
 from __future__ import annotations
 
 import functools
 from pathlib import Path
 
-from gentool.data.find import Where, files_of
+from gentool.data.find import Where, files_of, folder_of
 from gentool.data.ground_truth import GroundTruth, read_coco
 from gentool.data.known import BCCD, COCO_MINI, PLAYING_CARDS, Known
 from gentool.data.splits import WORDS, part_of
@@ -48,11 +48,6 @@ def file_of(found: dict[str, Path], split: str) -> Path:
     return part_of(found, split) or found["train"]
 
 
-def folder_of(known: Known, where: Where) -> str:
-    """Where a set known by name lies."""
-    return str(files_of(known, where)["annotations/instances_train.json"].parent.parent)
-
-
 def coco_truth(argument: str, split: str, where: Where) -> GroundTruth:
     """The boxes of a split as they are written; of a single file all, for results are those of a whole file."""
     if not argument:
@@ -62,7 +57,7 @@ def coco_truth(argument: str, split: str, where: Where) -> GroundTruth:
 
 
 def _known_truth(known: Known, argument: str, split: str, where: Where) -> GroundTruth:
-    return coco_truth(folder_of(known, where), split, where)
+    return coco_truth(str(folder_of(files_of(known, where))), split, where)
 
 
 bccd_truth, playing_cards_truth, coco_mini_truth = (

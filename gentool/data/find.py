@@ -130,6 +130,12 @@ def files_of(known: Known, where: Where) -> dict[str, Path]:
     raise UsageError(f"The data set '{known.name}' is not here ({why}); {remedy}, or name its folder with --data-dir.")
 
 
+def folder_of(found: dict[str, Path]) -> Path:
+    """The folder in which the files of a set lie, by their names in it."""
+    name, path = next(iter(found.items()))
+    return path.parents[name.count("/")]
+
+
 def _missing(known: Known, where: Where) -> str:
     """For the first folder that has some of the files: which are missing."""
     for base in _bases(known, where):

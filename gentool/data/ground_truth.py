@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gentool.data.find import Where
+from gentool.data.find import Where, open_regular
 from gentool.errors import UsageError
 from gentool.show.text import safe_text
 
@@ -99,7 +99,8 @@ def read_coco(path: Path) -> GroundTruth:
     """
     name = safe_text(str(path))
     try:
-        data = msgspec.json.decode(path.read_bytes(), type=_File)
+        with open_regular(path) as stream:
+            data = msgspec.json.decode(stream.read(), type=_File)
     except OSError as error:
         raise UsageError(f"'{name}' cannot be read: {error.strerror or error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
