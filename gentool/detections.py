@@ -16,16 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from gentool.data.find import open_regular
-from gentool.data.pictures import from_jpeg, to_jpeg
+from gentool.data.pictures import to_jpeg
 from gentool.errors import UsageError
 from gentool.runs.files import replace_file
+from gentool.runs.sidecar import FORMAT, MOST_BYTES, Boxes, Sidecar, parse
 from gentool.sampling import Detections, Origin, Samples
 from gentool.show.text import safe_text
 
-FORMAT = "gentool detections 1"
 LARGEST = 480  # pixels of the longer side of a picture in a sidecar
-MOST_BYTES = 64 << 20
-MOST_BOXES = 100_000  # of a picture in a sidecar
 
 
 def original_boxes(samples: Samples, i: int) -> NDArray[np.float64]:
@@ -122,67 +120,38 @@ def read_sidecar(path: Path) -> Samples:
     shown = safe_text(path.name)
     try:
         with open_regular(path) as file:
-            data = file.read(MOST_BYTES + 1)
-        about = json.loads(data) if len(data) <= MOST_BYTES else None
-        if not isinstance(about, dict) or about.get("format") != FORMAT or not about["pictures"]:
-            raise ValueError("it is of no format that is known")
-        return _samples(about)
+            return _samples(parse(file.read(MOST_BYTES + 1)))
     except OSError as error:
         raise UsageError(f"'{shown}' cannot be read: {error.strerror or error}.") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RuntimeError, OverflowError) as error:
+    except ValueError as error:
         why = " ".join(safe_text(str(error)).split())[:100]
         raise UsageError(f"'{shown}' does not say what was found on pictures ({why}).") from None
 
 
-def _samples(about: dict[str, Any]) -> Samples:
-    pixels = [from_jpeg(entry["jpeg"]) for entry in about["pictures"]]
-    height, width = (max(image.shape[axis] for image in pixels) for axis in (1, 2))
-    images = torch.zeros(len(pixels), 3, height, width)
-    found, truths, origins, sizes = [], [], [], []
-    classes = tuple(str(name) for name in about["classes"])
-    for row, (image, entry) in enumerate(zip(pixels, about["pictures"])):
-        h, w = image.shape[1:]
-        images[row, :, :h, :w] = torch.from_numpy(image.astype(np.float32)) / 127.5 - 1
-        own = int(entry["size"][0]), int(entry["size"][1])
-        if min(own) < 1:
-            raise ValueError("a picture has no pixels")
-        scale = torch.tensor([w / own[1], h / own[0]] * 2)
-        found.append(_detections(entry["boxes"], entry["scores"], entry["labels"], scale, len(classes)))
-        truth = entry.get("truth") or {"boxes": [], "labels": []}
-        truths.append(_detections(truth["boxes"], [1.0] * len(truth["labels"]), truth["labels"], scale, len(classes)))
-        key = entry["image_id"]
-        origins.append(Origin(str(entry["name"]), key if isinstance(key, int | str) else str(key), own))
-        sizes.append([h, w])
-    known = all(entry.get("truth") is not None for entry in about["pictures"])
-    ids = about.get("category_ids")
-    columns = about.get("columns")
+def _samples(about: Sidecar) -> Samples:
+    sizes = torch.tensor([entry.image.shape[:2] for entry in about.pictures])
+    height, width = sizes.amax(0).tolist()
+    images = torch.zeros(len(about.pictures), 3, height, width)
+    for canvas, entry, (h, w) in zip(images, about.pictures, sizes.tolist()):
+        canvas[:, :h, :w] = torch.from_numpy(entry.image).permute(2, 0, 1).float() / 127.5 - 1
+    truths = [_detections(entry.truth) for entry in about.pictures if entry.truth is not None]
     return Samples(
         images=images,
-        detections=found,
-        classes=classes,
-        sizes=torch.tensor(sizes),
-        origins=origins,
-        truth=truths if known else None,
-        least=min(max(float(about.get("least", 0.3)), 0.0), 1.0),
-        columns=columns if isinstance(columns, int) and columns > 0 else None,
-        title=str(about.get("title", "")),
-        extra={"category_ids": [int(i) for i in ids]} if ids else {},
+        detections=[_detections(entry.found) for entry in about.pictures],
+        classes=about.classes,
+        sizes=sizes,
+        origins=[Origin(entry.name, entry.image_id, entry.size) for entry in about.pictures],
+        truth=truths if len(truths) == len(about.pictures) else None,
+        least=about.least,
+        columns=about.columns,
+        title=about.title,
+        extra={"category_ids": list(about.category_ids)} if about.category_ids else {},
     )
 
 
-def _detections(boxes: Any, scores: Any, labels: Any, scale: torch.Tensor, classes: int) -> Detections:
-    made = Detections(
-        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4) * scale,
-        torch.tensor(scores, dtype=torch.float32).reshape(-1),
-        torch.tensor(labels, dtype=torch.int64).reshape(-1),
-    )
-    if not len(made.boxes) == len(made.scores) == len(made.labels) or len(made) > MOST_BOXES:
-        raise ValueError("boxes, scores and labels are not equally many")
-    if not torch.isfinite(made.boxes).all() or not torch.isfinite(made.scores).all():
-        raise ValueError("a box is not finite")
-    if len(made) and (int(made.labels.min()) < 0 or int(made.labels.max()) >= classes):
-        raise ValueError("a label is of no class")
-    return made
+def _detections(found: Boxes) -> Detections:
+    boxes, scores = torch.from_numpy(found.boxes).float(), torch.from_numpy(found.scores).float()
+    return Detections(boxes, scores, torch.from_numpy(found.labels))
 
 
 def _numbers(boxes: torch.Tensor, scale: NDArray[np.float64]) -> list[list[float]]:

@@ -11,8 +11,10 @@ import torch
 
 from gentool.detections import coco_results, original_boxes, read_sidecar, sidecar_of, write_sidecar
 from gentool.errors import UsageError
+from gentool.runs.gallery import look
 from gentool.sampling import Detections, Origin, Samples
 from gentool.show.boxes import at_least, grid_with_boxes
+from gentool.show.grid import save_png
 
 
 def found(*rows: tuple[float, float, float, float, float, int]) -> Detections:
@@ -70,6 +72,24 @@ def test_a_sidecar_says_it_all_again(samples: Samples, tmp_path: Path) -> None:
     assert len(at_least(again.detections[0], 0.4)) == 2  # type: ignore[index]
     grid = grid_with_boxes(again)
     assert grid.width > 300
+
+
+def test_a_gallery_shows_what_the_sidecar_says(samples: Samples, tmp_path: Path) -> None:
+    picture = save_png(grid_with_boxes(samples), tmp_path / "000500.png")
+    write_sidecar(sidecar_of(picture), samples)
+    seen, again = look(picture), read_sidecar(sidecar_of(picture))
+    assert seen.pixels is not None
+    assert (seen.pixels.shape, list(seen.sizes)) == ((2, 64, 96, 3), [(64, 96), (32, 64)])
+    for own, found in zip(seen.found, again.detections or (), strict=True):
+        assert torch.allclose(torch.tensor(own.boxes), found.boxes)
+        assert own.labels == found.labels.tolist()
+        assert torch.allclose(torch.tensor(own.scores), found.scores)
+    assert seen.found[0].names == ["dog", "cat", r"[red]\x1b"]
+    assert (seen.captions, seen.least) == (["a.jpg", "b.jpg"], samples.least)
+    about = json.loads(sidecar_of(picture).read_text())
+    sidecar_of(picture).write_text(json.dumps(broken(about, "pictures", 0, "labels", 0, value=-1)))
+    assert not look(picture).found  # the picture itself is shown
+    assert look(picture).pixels is not None
 
 
 def broken(about: dict[str, Any], *path: Any, value: Any) -> dict[str, Any]:

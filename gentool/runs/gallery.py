@@ -7,11 +7,7 @@ vae-interpolate.png              without a step: drawn afterwards, the kind "dra
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
-import json
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT = 1_000_000  # bytes of a text that are shown
 MAX_FILE = 64_000_000  # bytes of a picture's file
-DETECTIONS = "gentool detections 1"  # the format of a detector's sidecar
 SAMPLES, DRAWN = "samples", "drawn"
 _NAME = re.compile(r"(\d{1,12})(?:-(.+))?")
 
@@ -119,7 +114,7 @@ def look(path: Path) -> Look:
             beside = open_regular(path.with_suffix(".json"))
             if beside is not None:
                 with beside:
-                    if (found := _sidecar(beside.read(MAX_FILE + 1))) is not None:
+                    if (found := _sidecar(beside)) is not None:
                         return found
             return _picture(file, name)
     except OSError as error:
@@ -141,40 +136,30 @@ def _picture(file: IO[bytes], name: str) -> Look:
     return Look(pixels=sheet.cut(page), columns=sheet.columns, captions=captions, title=safe_text(sheet.title))
 
 
-def _sidecar(data: bytes) -> Look | None:
-    """What `gentool.detections.write_sidecar` wrote, without torch; None for anything else: then the PNG is shown."""
+def _sidecar(file: IO[bytes]) -> Look | None:
+    """A detector's (`gentool.runs.sidecar`); None for anything else: then the PNG is shown."""
     import numpy as np
 
-    from gentool.data.pictures import BadPicture, read_picture
+    from gentool.runs.sidecar import MOST_BYTES, parse
 
     try:
-        about = json.loads(data) if len(data) <= MAX_FILE else None
-        if not isinstance(about, dict) or about.get("format") != DETECTIONS:
-            return None
-        classes = [safe_text(name) for name in about["classes"]]
-        images, found = [], []
-        for entry in about["pictures"]:
-            image = read_picture(io.BytesIO(base64.b64decode(entry["jpeg"], validate=True)), 3, 0).transpose(1, 2, 0)
-            scale = [image.shape[1] / float(entry["size"][1]), image.shape[0] / float(entry["size"][0])] * 2
-            boxes = [[float(v) * s for v, s in zip(box, scale, strict=True)] for box in entry["boxes"]]
-            labels = [int(label) for label in entry["labels"]]
-            scores = [float(score) for score in entry["scores"]]
-            if not len(boxes) == len(labels) == len(scores) or not all(map(math.isfinite, sum(boxes, list(scores)))):
-                return None
-            found.append(Found(boxes, scores, labels, [classes[label] for label in labels]))
-            images.append(image)
-        sizes = [image.shape[:2] for image in images]
-        canvas = np.zeros((len(images), max(h for h, _ in sizes), max(w for _, w in sizes), 3), np.uint8)
-        for place, image in zip(canvas, images, strict=True):
-            place[: image.shape[0], : image.shape[1]] = image
-        captions = [safe_text(entry["name"]) for entry in about["pictures"]]
-        return Look(
-            pixels=canvas,
-            captions=captions,
-            title=safe_text(about.get("title", "")),
-            sizes=sizes,
-            found=found,
-            least=min(max(float(about.get("least", 0.3)), 0.0), 1.0),
-        )
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, ZeroDivisionError, BadPicture):
+        about = parse(file.read(MOST_BYTES + 1))
+    except ValueError:
         return None
+    classes = [safe_text(name) for name in about.classes]
+    sizes = [entry.image.shape[:2] for entry in about.pictures]
+    canvas = np.zeros((len(sizes), max(h for h, _ in sizes), max(w for _, w in sizes), 3), np.uint8)
+    found = []
+    for place, entry in zip(canvas, about.pictures, strict=True):
+        place[: entry.image.shape[0], : entry.image.shape[1]] = entry.image
+        labels = entry.found.labels.tolist()
+        names = [classes[label] for label in labels]
+        found.append(Found(entry.found.boxes.tolist(), entry.found.scores.tolist(), labels, names))
+    return Look(
+        pixels=canvas,
+        captions=[safe_text(entry.name) for entry in about.pictures],
+        title=safe_text(about.title),
+        sizes=sizes,
+        found=found,
+        least=about.least,
+    )
