@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,4 +68,19 @@ def test_every_plugin_front_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     for name in HEAVY:
+        assert f"'{name}'" not in done.stdout
+
+
+@pytest.mark.parametrize(("word", "heavy"), [("Light", HEAVY), ("No torch", ("torch",))])
+def test_modules_that_say_they_are_light_are(word: str, heavy: tuple[str, ...]) -> None:
+    root = Path(__file__).parents[1]
+    names = [
+        ".".join(file.relative_to(root).with_suffix("").parts)
+        for file in sorted((root / "gentool").rglob("*.py"))
+        if f"{word}." in (ast.get_docstring(ast.parse(file.read_text("utf-8"))) or "")
+    ]
+    assert len(names) > 2
+    code = f"import sys, {', '.join(names)}\nprint(sorted({{n.partition('.')[0] for n in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    for name in heavy:
         assert f"'{name}'" not in done.stdout
