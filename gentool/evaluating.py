@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -159,16 +159,11 @@ class Predictions:
     dataset: str
     split: str
     limit: int | None
-    open_examples: Any
-    open_truth: Any
-
-    def examples(self) -> Any:
-        """The split, as its factory made it."""
-        return self.open_examples()
+    open_truth: Callable[[], GroundTruth]
 
     def truth(self) -> GroundTruth:
         """The boxes of the whole split as they are written."""
-        return self.open_truth()  # type: ignore[no-any-return]
+        return self.open_truth()
 
 
 class Evaluator(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 from gentool.config import build_dataclass, check_data, data_config
 from gentool.data.find import where_of
 from gentool.data.ground_truth import open_truth
-from gentool.data.splits import check_split, open_split
+from gentool.data.splits import check_split
 from gentool.errors import UsageError, did_you_mean
 from gentool.evaluating import Predictions, Report
 from gentool.registry import registry
@@ -56,8 +56,6 @@ def score_file(
     settings = build_dataclass(data_config(name), {**data_changes, "name": name}, "--set data.*")
     which = check_split(split or spec.split)
     where = where_of(settings, fetch=data is not None)
-    found = Predictions(
-        path, name, which, limit, lambda: open_split(name, which, where), lambda: open_truth(name, which, where)
-    )
+    found = Predictions(path, name, which, limit, lambda: open_truth(name, which, where))
     report: Report = registry().load(spec.predictions)(config, found)
     return report

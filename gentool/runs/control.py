@@ -98,13 +98,11 @@ def start(arguments: Sequence[str], root: Path, output: Path | None = None) -> L
     return Launched(list(arguments), process, output, started=process_start(process.pid))
 
 
-def resume(run: RunView, *, steps: int | None = None, plugins: Sequence[str] = ()) -> Launched:
+def resume(run: RunView, *, plugins: Sequence[str] = ()) -> Launched:
     """Go on with a run, detached."""
     if run.live:
         raise UsageError(f"The run {safe_text(run.name)} is still running.")
     arguments = ["resume", str(run.path.resolve())]
-    if steps is not None:
-        arguments += ["--steps", str(steps)]
     for file in plugins:
         arguments += ["--plugin", file]
     made = start(arguments, run.path.parent, run.path / OUTPUT)

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gentool.errors import GentoolError
+from gentool.runs.files import replace_file
 from gentool.runs.metrics import BLOCK, LONGEST, Metrics, Thinner, open_regular
 
 ROWS = 1600  # of a log that are held, and at most twice as many
@@ -111,12 +113,10 @@ class LogIndex:
             "stride": thin.stride, "rare_stride": thin.rare_stride, "number": thin.number, "rare_seen": thin.rare_seen,
             "kept": _texts(thin.kept), "rare": _texts(thin.rare), "newest": thin.newest.decode("utf-8", "replace"),
         }  # fmt: skip
-        beside = self.file.with_suffix(f".{os.getpid()}.tmp")
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            beside.write_text(json.dumps(state), "utf-8")
-            os.replace(beside, self.file)
-        except OSError:
+            replace_file(self.file, json.dumps(state).encode(), sync=False)
+        except (OSError, GentoolError):
             return False  # a full disk, a home that may not be written: it is only slower
         self._saved = self._offset
         self._prune()
