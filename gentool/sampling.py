@@ -61,10 +61,11 @@ class Given:
 class Samples:
     """Finished samples. images: float32 (n, C, H, W) in [-1, 1]; labels: int64 (n,) they were conditioned on;
     detections: what was found on each of the images, `classes` the names of their labels, and sizes: int64 (n, 2), where
-    an image (height, width) is the top left part of its canvas.
+    an image (height, width) is the top left part of its canvas. Of samples that started from pictures, `origins` are these,
+    and `truth` is what there is on them, where that is known.
 
-    `columns` lays a picture out (None: near square); `captions` has one string an item; `rows` and `title` say what
-    the axes of a view mean.
+    `columns` lays a picture out (None: near square); `captions` has one string an item; `title` says what a view shows;
+    detections of a score of at least `least` are drawn.
     """
 
     images: Tensor | None = None
