@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,11 +14,13 @@ from gentool import DataInfo, Partial, Step, UsageError
 if TYPE_CHECKING:
     from .incremental import Chain
 
+Drawer = Callable[..., Iterator[Partial | Tensor]]
+
 
 class GridDensity(nn.Module):
     """An exact density over grids x of integers, (N, C, H, W) in [0, levels), in raster order of the pixels.
 
-    A subclass gives `log_prob_levels` and `draw_levels`. `name` is what messages call it; `most_levels`: how many values
+    A subclass gives `log_prob_levels` and `drawer`. `name` is what messages call it; `most_levels`: how many values
     a pixel may have.
     """
 
@@ -70,6 +72,10 @@ class GridDensity(nn.Module):
         """log p(x) in nats, (N,)."""
         raise NotImplementedError
 
+    def drawer(self) -> Drawer:
+        """The function that draws from the net: as `draw_levels`, the model before n. Imported where it is called."""
+        raise NotImplementedError
+
     def draw_levels(
         self,
         n: int,
@@ -80,7 +86,7 @@ class GridDensity(nn.Module):
         known: Tensor | None = None,
     ) -> Iterator[Partial | Tensor]:
         """Draw n grids; ends with an int64 tensor (n, C, H, W). known: levels that are kept where they are not -1."""
-        raise NotImplementedError
+        return self.drawer()(self, n, step=step, labels=labels, temperature=temperature, known=known)
 
     def log_prob(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p of pictures in [-1, 1], rounded to their levels, in nats, (N,)."""
@@ -125,19 +131,10 @@ class BinaryChain(GridDensity):
         """n pictures of a component, to be drawn pixel by pixel."""
         raise NotImplementedError
 
-    def draw_levels(
-        self,
-        n: int,
-        *,
-        step: Step,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-        known: Tensor | None = None,
-    ) -> Iterator[Partial | Tensor]:
-        """Draw n grids; ends with an int64 tensor (n, C, H, W)."""
+    def drawer(self) -> Drawer:
         from .incremental import draw
 
-        yield from draw(self, n, step=step, labels=labels, temperature=temperature, known=known)
+        return draw
 
 
 class PixelNet(GridDensity):

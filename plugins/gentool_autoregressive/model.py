@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gentool import DataInfo, Partial, Step, UsageError
+from gentool import DataInfo, UsageError
 
-from .density import PixelNet
+from .density import Drawer, PixelNet
 
 if TYPE_CHECKING:
     from . import PixelCNNConfig
@@ -195,16 +195,7 @@ class PixelCNN(PixelNet):
         logits: Tensor = self.head(self.context(planes, labels), planes)
         return logits
 
-    def draw_levels(
-        self,
-        n: int,
-        *,
-        step: Step,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-        known: Tensor | None = None,
-    ) -> Iterator[Partial | Tensor]:
-        """Draw n grids; ends with an int64 tensor (n, C, H, W)."""
+    def drawer(self) -> Drawer:
         from .sampler import draw
 
-        yield from draw(self, n, step=step, labels=labels, temperature=temperature, known=known)
+        return draw

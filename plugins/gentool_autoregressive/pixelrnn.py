@@ -13,16 +13,15 @@ Inside, activations are (H, W, N, features): see scan.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gentool import DataInfo, Partial, Step, UsageError
+from gentool import DataInfo, UsageError
 
-from .density import PixelNet
+from .density import Drawer, PixelNet
 from .model import Head, convolve
 from .scan import Lines, scan
 
@@ -153,16 +152,7 @@ class PixelRNN(PixelNet):
         logits: Tensor = self.head(self.context(planes, labels), planes)
         return logits
 
-    def draw_levels(
-        self,
-        n: int,
-        *,
-        step: Step,
-        labels: Tensor | None = None,
-        temperature: float = 1.0,
-        known: Tensor | None = None,
-    ) -> Iterator[Partial | Tensor]:
-        """Draw n grids; ends with an int64 tensor (n, C, H, W)."""
+    def drawer(self) -> Drawer:
         from .carried import draw
 
-        yield from draw(self, n, step=step, labels=labels, temperature=temperature, known=known)
+        return draw
