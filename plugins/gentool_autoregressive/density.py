@@ -13,6 +13,7 @@ from gentool import DataInfo, Partial, Step, UsageError
 
 if TYPE_CHECKING:
     from .incremental import Chain
+    from .model import Head
 
 Drawer = Callable[..., Iterator[Partial | Tensor]]
 
@@ -140,11 +141,16 @@ class BinaryChain(GridDensity):
 class PixelNet(GridDensity):
     """A density whose net is run on all pixels at once: pixel after pixel, in each its channels in turn.
 
-    A subclass gives `logits`; values are seen as amounts in [-1, 1], or as learned vectors where they are names.
+    A subclass gives `context` and `head`; values are seen as amounts in [-1, 1], or as learned vectors where they are names.
     """
+
+    head: Head
 
     def __init__(self, config: Any, info: DataInfo):
         super().__init__(config, info)
+        for key, k in (("first_kernel", config.first_kernel), ("kernel", config.kernel)):
+            if k % 2 == 0:
+                raise UsageError(f"model.{key} has to be odd (it is {k}): a masked kernel has a middle.")
         self.embedding = nn.Embedding(self.levels, config.embed) if self._embeds() else None
         self.features = 1 if self.embedding is None else config.embed  # input planes a channel has
         self.outputs = 1 if self.levels == 2 else self.levels
@@ -168,7 +174,8 @@ class PixelNet(GridDensity):
 
     def logits(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
         """(N, H, W, C * planes) -> (N, H, W, C, K): K = levels, or K = 1 for two levels (the log-odds of 1)."""
-        raise NotImplementedError
+        logits: Tensor = self.head(self.context(planes, labels), planes)
+        return logits
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         """Levels (N, C, H, W) -> logits (N, H, W, C, K)."""

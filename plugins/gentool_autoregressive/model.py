@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gentool import DataInfo, UsageError
+from gentool import DataInfo
 
 from .density import Drawer, PixelNet
 
@@ -160,9 +160,6 @@ class PixelCNN(PixelNet):
 
     def __init__(self, config: PixelCNNConfig, info: DataInfo):
         super().__init__(config, info)
-        for key, k in (("first_kernel", config.first_kernel), ("kernel", config.kernel)):
-            if k % 2 == 0:
-                raise UsageError(f"model.{key} has to be odd (it is {k}): a masked kernel has a middle.")
         p = config.channels
         self.place = nn.Parameter(torch.zeros(self.height, self.width, 4 * p)) if config.place else None
         self.layers = nn.ModuleList(
@@ -189,11 +186,6 @@ class PixelCNN(PixelNet):
         for layer in self.stack():
             v, h = layer(v, h, labels, self.place if layer.first else None)
         return h
-
-    def logits(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, H, W, C * planes) -> (N, H, W, C, K)."""
-        logits: Tensor = self.head(self.context(planes, labels), planes)
-        return logits
 
     def drawer(self) -> Drawer:
         from .sampler import draw

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gentool import DataInfo, UsageError
+from gentool import DataInfo
 
 from .density import Drawer, PixelNet
 from .model import Head, convolve
@@ -119,9 +119,6 @@ class PixelRNN(PixelNet):
 
     def __init__(self, config: PixelRNNConfig, info: DataInfo):
         super().__init__(config, info)
-        for key, k in (("first_kernel", config.first_kernel), ("kernel", config.kernel)):
-            if k % 2 == 0:
-                raise UsageError(f"model.{key} has to be odd (it is {k}): a masked kernel has a middle.")
         p = 2 * config.hidden
         self.first = First(self.features * self.channels, p, config.first_kernel)
         self.place = nn.Parameter(torch.zeros(self.height, self.width, p)) if config.place else None
@@ -146,11 +143,6 @@ class PixelRNN(PixelNet):
         for layer in self.stack():
             x = layer(x, labels)
         return x.permute(2, 0, 1, 3)
-
-    def logits(self, planes: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(N, H, W, C * planes) -> (N, H, W, C, K)."""
-        logits: Tensor = self.head(self.context(planes, labels), planes)
-        return logits
 
     def drawer(self) -> Drawer:
         from .carried import draw

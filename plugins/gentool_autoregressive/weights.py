@@ -14,7 +14,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from .density import PixelNet
-    from .model import Head, PixelCNN
+    from .model import PixelCNN
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,6 @@ def plain(model: PixelCNN) -> Weights:
 @torch.no_grad()
 def tail(model: PixelNet) -> Weights:
     """What turns the context of a pixel into its value: the heads and the values, without layers."""
-    head: Head = model.head  # type: ignore[assignment]
     heads = [
         HeadWeights(
             hidden=hidden.weight.t().contiguous(),
@@ -99,7 +98,7 @@ def tail(model: PixelNet) -> Weights:
             logits=logits.weight.t().contiguous(),
             logits_bias=logits.bias.detach(),
         )
-        for hidden, lower, logits in head.parts()
+        for hidden, lower, logits in model.head.parts()
     ]
     return Weights(layers=[], heads=heads, place=None, values=_values(model))
 
