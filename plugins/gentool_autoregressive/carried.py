@@ -17,7 +17,7 @@ from torch import Tensor
 from gentool import Partial, Step
 
 from .model import convolve
-from .painter import Painter, chances_of
+from .painter import Painter, paint
 from .pixelrnn import DiagonalBiLSTM, RowLSTM
 from .weights import tail
 
@@ -148,6 +148,12 @@ class Carried:
         both = [state for state in self.states if isinstance(state, LeftStates)]
         self.right = RightStates(diagonal, both, labels) if diagonal else None
 
+    def paint(self) -> Iterator[int]:
+        """Paint; yields the number of places done after each row."""
+        for r in range(self.height):
+            self.row(r)
+            yield (r + 1) * self.width
+
     @torch.no_grad()
     def row(self, r: int) -> None:
         """Paint a row."""
@@ -180,27 +186,18 @@ def draw(
     temperature: float = 1.0,
     known: Tensor | None = None,
 ) -> Iterator[Partial | Tensor]:
-    """Draw n grids; a Partial after each row; ends with int64 (n, C, H, W).
-
-    known: levels (n, C, H, W) that are kept where they are not -1: the rest is drawn given what comes before it.
-    """
+    """Draw n grids, row by row; the rest as in `paint`."""
     labels, weights = model.given(labels), tail(model)
-    uniform = step.uniform(n, model.channels, model.height, model.width, purpose="pixels")
-    grid = torch.zeros_like(uniform, dtype=torch.int64)
     each = 4 * model.width * model.config.hidden * 12 * max(1, model.config.layers)
     size = max(1, CACHE_BYTES // each)
-    for start in range(0, n, size):
-        rows = slice(start, min(n, start + size))
-        painter = Painter(
-            weights,
-            chances_of(uniform[rows], model.levels, temperature, weights.values.dtype),
-            temperature,
-            None if known is None else known[rows].permute(2, 3, 0, 1).contiguous(),
-        )
-        engine = Carried(model, painter, None if labels is None else labels[rows])
-        for r in range(model.height):
-            engine.row(r)
-            grid[rows] = painter.grid.permute(2, 3, 0, 1)
-            done = (start * model.height + (r + 1) * (rows.stop - start)) * model.width
-            yield Partial(done, n * model.height * model.width, images=model.dequantise(grid))
-    yield grid
+    yield from paint(
+        model,
+        n,
+        weights,
+        size,
+        lambda painter, given: Carried(model, painter, given),
+        step=step,
+        labels=labels,
+        temperature=temperature,
+        known=known,
+    )

@@ -1,11 +1,26 @@
-"""From the context of a pixel to its value: the part of drawing that every order of painting shares."""
+"""What every order of painting shares: from the context of a pixel to its value, and pictures a part at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from gentool import Partial, Step
+
 from .weights import Weights
+
+if TYPE_CHECKING:
+    from .density import PixelNet
+
+
+class Engine(Protocol):
+    """Paints the pictures of a `Painter`, in an order of its own."""
+
+    def paint(self) -> Iterator[int]:
+        """Paint; yields, about once a row, how many of the H W places are done."""
 
 
 class Painter:
@@ -60,3 +75,36 @@ def chances_of(uniform: Tensor, levels: int, temperature: float, dtype: torch.dt
     if levels == 2:
         u = -temperature * torch.logit(u.double())
     return u.to(dtype).contiguous()
+
+
+def paint(
+    model: PixelNet,
+    n: int,
+    weights: Weights,
+    size: int,
+    engine: Callable[[Painter, Tensor | None], Engine],
+    *,
+    step: Step,
+    labels: Tensor | None,
+    temperature: float,
+    known: Tensor | None,
+) -> Iterator[Partial | Tensor]:
+    """Draw n grids, `size` of them at a time, by an engine for each of their painters and labels.
+
+    Ends with int64 (n, C, H, W). known: levels (n, C, H, W) that are kept where they are not -1: the rest is drawn
+    given what comes before it.
+    """
+    uniform = step.uniform(n, model.channels, model.height, model.width, purpose="pixels")
+    grid, places = torch.zeros_like(uniform, dtype=torch.int64), model.height * model.width
+    for start in range(0, n, size):
+        part = slice(start, start + size)
+        painter = Painter(
+            weights,
+            chances_of(uniform[part], model.levels, temperature, weights.values.dtype),
+            temperature,
+            None if known is None else known[part].permute(2, 3, 0, 1).contiguous(),
+        )
+        for done in engine(painter, None if labels is None else labels[part]).paint():
+            grid[part] = painter.grid.permute(2, 3, 0, 1)
+            yield Partial(start * places + done * len(grid[part]), n * places, images=model.dequantise(grid))
+    yield grid

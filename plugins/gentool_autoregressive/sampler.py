@@ -18,7 +18,7 @@ from torch import Tensor
 from gentool import Batch, Partial, Samples, Step, UsageError
 
 from . import field
-from .painter import Painter, chances_of
+from .painter import Painter, chances_of, paint
 from .raster import Raster
 from .wavefront import Wavefront
 from .weights import Weights, plain, tail
@@ -92,33 +92,22 @@ def draw(
     order: str = "raster",
     known: Tensor | None = None,
 ) -> Iterator[Partial | Tensor]:
-    """Draw n grids, in an order ("raster" or "wavefront") that does not change them; ends with int64 (n, C, H, W).
-
-    known: levels (n, C, H, W) that are kept where they are not -1: the rest is drawn given what comes before it.
-    """
-    labels, (height, width) = model.given(labels), (model.height, model.width)
-    if field.slope(model.config) > width:
+    """Draw n grids, in an order ("raster" or "wavefront") that does not change them; the rest as in `paint`."""
+    labels, weights = model.given(labels), plain(model)
+    if field.slope(model.config) > model.width:
         order = "raster"  # the diagonals would be single pixels
-    weights = plain(model)
-    size = chunk(model, order)
-    uniform = step.uniform(n, model.channels, height, width, purpose="pixels")
-    grid = torch.zeros_like(uniform, dtype=torch.int64)
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        painter = Painter(
-            weights,
-            chances_of(uniform[part], model.levels, temperature, weights.values.dtype),
-            temperature,
-            None if known is None else known[part].permute(2, 3, 0, 1).contiguous(),
-        )
-        engine = (Raster if order == "raster" else Wavefront)(
-            model, weights, painter, None if labels is None else labels[part]
-        )
-        for done in engine.paint():
-            grid[part] = painter.grid.permute(2, 3, 0, 1)
-            fraction = start * height * width + done * len(grid[part])
-            yield Partial(fraction, n * height * width, images=model.dequantise(grid))
-    yield grid
+    engine = Raster if order == "raster" else Wavefront
+    yield from paint(
+        model,
+        n,
+        weights,
+        chunk(model, order),
+        lambda painter, given: engine(model, weights, painter, given),
+        step=step,
+        labels=labels,
+        temperature=temperature,
+        known=known,
+    )
 
 
 def chunk(model: PixelCNN, order: str) -> int:
