@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 Drawer = Callable[..., Iterator[Partial | Tensor]]
 
 
+def levels_of(images: Tensor, levels: int) -> Tensor:
+    """[-1, 1] -> the nearest of so many levels, int64, same shape."""
+    return ((images + 1) * ((levels - 1) / 2)).round_().long().clamp_(0, levels - 1)
+
+
+def pictures_of(x: Tensor, levels: int) -> Tensor:
+    """Levels -> float32 in [-1, 1], same shape: the inverse."""
+    return x.float() * (2 / (levels - 1)) - 1
+
+
 class GridDensity(nn.Module):
     """An exact density over grids x of integers, (N, C, H, W) in [0, levels), in raster order of the pixels.
 
@@ -53,11 +63,11 @@ class GridDensity(nn.Module):
 
     def quantise(self, images: Tensor) -> Tensor:
         """[-1, 1] -> the nearest of the levels, int64, same shape."""
-        return ((images + 1) * ((self.levels - 1) / 2)).round_().long().clamp_(0, self.levels - 1)
+        return levels_of(images, self.levels)
 
     def dequantise(self, x: Tensor) -> Tensor:
         """Levels -> float32 in [-1, 1], same shape."""
-        return x.float() * (2 / (self.levels - 1)) - 1
+        return pictures_of(x, self.levels)
 
     def given(self, labels: Tensor | None) -> Tensor | None:
         """The labels if this net is conditional, else None; it is an error to keep them from a conditional one."""

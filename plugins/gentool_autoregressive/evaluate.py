@@ -11,6 +11,7 @@ from torch import Tensor
 from gentool import Batch, Context, Picture, Report, Samples, Scalar, UsageError
 from gentool.specs import config_fields
 
+from .density import levels_of, pictures_of
 from .field import slope
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class Complete(View):
     def compute(self) -> Report:
         model: Any = self.context.model
         images, labels = self._pictures(self.config.n)
-        rows = round(self.config.share * model.height)
-        known = model.quantise(images)
+        rows = round(self.config.share * images.shape[2])
+        known = levels_of(images, model.info.levels)
         known[:, :, rows:] = -1
         tries = self.config.tries
         drawn = None
@@ -57,7 +58,7 @@ class Complete(View):
         assert isinstance(drawn, Tensor)
         given = images.clone()
         given[:, :, rows:] = 0
-        made = model.dequantise(drawn).view(len(images), tries, *images.shape[1:])
+        made = pictures_of(drawn, model.info.levels).view(len(images), tries, *images.shape[1:])
         picture = torch.cat([images[:, None], given[:, None], made], 1).flatten(0, 1)
         return Report(
             "complete",

@@ -18,6 +18,7 @@ from torch import Tensor
 from gentool import Batch, Partial, Samples, Step, UsageError
 
 from . import field
+from .density import levels_of, pictures_of
 from .painter import Painter, chances_of, paint
 from .raster import Raster
 from .wavefront import Wavefront
@@ -67,7 +68,7 @@ def completion(
     height = model.info.image[1]
     if rows > height:
         raise UsageError(f"--rows {rows}: the pictures of this model have {height} rows.")
-    known = ((given.images + 1) * ((model.info.levels - 1) / 2)).round().long()
+    known = levels_of(given.images, model.info.levels)
     known[:, :, rows or height // 2 :] = -1
     events = model.draw_levels(n, step=step, labels=labels, temperature=temperature, known=known)
     yield from _samples(model, labels, events)
@@ -76,8 +77,7 @@ def completion(
 def _samples(model: Any, labels: Tensor | None, events: Iterator[Partial | Tensor]) -> Iterator[Partial | Samples]:
     for event in events:
         if isinstance(event, Tensor):
-            images = event.float() * (2 / (model.info.levels - 1)) - 1
-            yield Samples(images=images, labels=labels)
+            yield Samples(images=pictures_of(event, model.info.levels), labels=labels)
         else:
             yield event
 
