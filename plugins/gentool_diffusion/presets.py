@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-DEFAULTS: dict[str, object] = {
-    "model.width": 32,
+# Of data that are a minute's work.
+_SMALL: dict[str, object] = {
     "model.blocks": 1,
-    "model.attention": (7, 4),
     "model.predict": "v",
     "loss.weight": "min-snr",
     "train.steps": 800,
@@ -16,6 +15,17 @@ DEFAULTS: dict[str, object] = {
     "schedule.name": "cosine",
     "schedule.warmup": 50,
 }
+
+_DEBUG: dict[str, object] = {
+    "train.steps": 2,
+    "train.batch_size": 8,
+    "model.width": 8,
+    "model.blocks": 1,
+    "model.timesteps": 20,
+    "sampler.steps": 4,
+}
+
+DEFAULTS: dict[str, object] = {**_SMALL, "model.width": 32, "model.attention": (7, 4)}
 
 # 28x28 in CPU minutes: 2x2 pixels are folded into channels, so the U-Net works on 14x14 and 7x7 places.
 _PICTURES: dict[str, object] = {
@@ -33,14 +43,7 @@ _PICTURES: dict[str, object] = {
 }
 
 PRESETS: dict[str, dict[str, object]] = {
-    "debug": {
-        "train.steps": 2,
-        "train.batch_size": 8,
-        "model.width": 8,
-        "model.blocks": 1,
-        "model.timesteps": 20,
-        "sampler.steps": 4,
-    },
+    "debug": _DEBUG,
     "conditional": {"model.conditional": True},
     # No U-Net: an autoencoder of dense layers that gives the picture, since noise does not go through a bottleneck.
     "dense": {
@@ -57,31 +60,14 @@ PRESETS: dict[str, dict[str, object]] = {
 
 # Digits enlarged to the 28x28 of a codec that ships: its latents are a grid of 7x7.
 LATENT_DEFAULTS: dict[str, object] = {
+    **_SMALL,
     "data.resize": 28,
     "model.codec_checkpoint": "mnist",
     "model.width": 48,
-    "model.blocks": 1,
-    "model.predict": "v",
-    "loss.weight": "min-snr",
-    "train.steps": 800,
-    "train.ema": 0.995,
-    "train.clip": 1.0,
-    "train.channels_last": "no",
-    "optim.model.lr": 2e-3,
-    "schedule.name": "cosine",
-    "schedule.warmup": 50,
 }
 
 LATENT: dict[str, dict[str, object]] = {
-    "debug": {
-        "train.steps": 2,
-        "train.batch_size": 8,
-        "model.width": 8,
-        "model.blocks": 1,
-        "model.timesteps": 20,
-        "sampler.steps": 4,
-        "data.limit": 100,
-    },
+    "debug": {**_DEBUG, "data.limit": 100},
     "vae": {"model.codec": "vae", "model.width": 256},
     "mnist": {"data.name": "mnist", "data.resize": 0, "train.steps": 3000, "model.conditional": True},
     "fashion-mnist": {
