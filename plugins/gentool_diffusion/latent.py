@@ -21,8 +21,8 @@ from gentool.registry import registry
 from gentool.runs.source import build_from, open_source
 from gentool.show.text import safe_text
 
-from .model import Process, positive
-from .networks import Dense, UNet
+from .model import Process, positive, unet
+from .networks import Dense
 
 if TYPE_CHECKING:
     from .configs import LatentConfig
@@ -51,23 +51,11 @@ class LatentDiffusion(Process):
         with torch.no_grad():
             self.shape = tuple(self.latents(torch.zeros(1, *info.image)).shape[1:])
         channels, outputs = self.shape[0], self.shape[0] * (2 if config.variance == "learned" else 1)
-        embedding = config.width * config.embed
         if self.grid:
             positive("multiply", config.multiply)
-            self.network = UNet(
-                channels,
-                outputs,
-                (self.shape[1], self.shape[2]),
-                widths=tuple(config.width * m for m in config.multiply),
-                blocks=config.blocks,
-                attention=config.attention,
-                head=config.head,
-                dropout=config.dropout,
-                patch=1,
-                embedding=embedding,
-            )
+            self.network = unet(config, channels, outputs, (self.shape[1], self.shape[2]), patch=1)
         else:
-            widths = (config.width,) * config.layers
+            widths, embedding = (config.width,) * config.layers, config.width * config.embed
             self.network = Dense(channels, outputs, (1, 1), widths=widths, embedding=embedding)
         self.register_buffer("shift", torch.zeros(1, channels, 1, 1))
         self.register_buffer("scale", torch.ones(1, channels, 1, 1))

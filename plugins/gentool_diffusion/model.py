@@ -22,7 +22,7 @@ from .schedule import Schedule
 from .solvers import ddim_code
 
 if TYPE_CHECKING:
-    from .configs import DiffusionConfig, ProcessConfig
+    from .configs import DiffusionConfig, LatentConfig, ProcessConfig
 
 CODE_STEPS = 50  # of DDIM, between a picture and the noise that stands for it
 
@@ -133,6 +133,24 @@ def positive(name: str, values: Sequence[float]) -> None:
         raise UsageError(f"model.{name} = {list(values)} is refused: one or more numbers above 0, such as [1, 2].")
 
 
+def unet(
+    config: DiffusionConfig | LatentConfig, channels: int, outputs: int, size: tuple[int, int], *, patch: int
+) -> UNet:
+    """The U-Net of a config over (channels, *size), which gives (outputs, *size)."""
+    return UNet(
+        channels,
+        outputs,
+        size,
+        widths=tuple(config.width * m for m in config.multiply),
+        blocks=config.blocks,
+        attention=config.attention,
+        head=config.head,
+        dropout=config.dropout,
+        patch=patch,
+        embedding=config.width * config.embed,
+    )
+
+
 class Diffusion(Process):
     """Over pixels: the U-Net, or dense layers for the smallest pictures."""
 
@@ -148,23 +166,12 @@ class Diffusion(Process):
         positive("shrink", config.shrink)
         channels, height, width = info.image
         outputs = channels * (2 if config.variance == "learned" else 1)
-        embedding = config.width * config.embed
         if config.network == "dense":
             widths = tuple(max(8, round(config.width * share)) for share in config.shrink)
+            embedding = config.width * config.embed
             self.network = Dense(channels, outputs, (height, width), widths=widths, embedding=embedding)
             return
-        self.network = UNet(
-            channels,
-            outputs,
-            (height, width),
-            widths=tuple(config.width * m for m in config.multiply),
-            blocks=config.blocks,
-            attention=config.attention,
-            head=config.head,
-            dropout=config.dropout,
-            patch=config.patch,
-            embedding=embedding,
-        )
+        self.network = unet(config, channels, outputs, (height, width), patch=config.patch)
 
     # -- capabilities ---------------------------------------------------------------------------------------------
 
