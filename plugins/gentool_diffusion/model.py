@@ -6,6 +6,7 @@ destroyed picture what it was. x is (N, C, H, W), t (N,), labels (N,) or None; `
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from gentool import DataInfo, Step, UsageError
 from . import likelihood
 from .networks import Dense, Embedding, UNet
 from .schedule import Schedule
-from .solvers import ddim_code
 
 if TYPE_CHECKING:
     from .configs import DiffusionConfig, LatentConfig, ProcessConfig
@@ -182,11 +182,24 @@ class Diffusion(Process):
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """Pictures of noise z (N, C H W) by DDIM, which is deterministic: so z is a latent code (Song et al. 2021)."""
-        return self.pictures(ddim_code(self, z.view(-1, *self.shape), labels, CODE_STEPS, into_noise=False))
+        return self.pictures(self._ddim(z.view(-1, *self.shape), labels, into_noise=False))
 
     def encode(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """The noise (N, C H W) from which `decode` draws pictures: DDIM's path the other way."""
-        return ddim_code(self, images, labels, CODE_STEPS, into_noise=True).flatten(1)
+        return self._ddim(images, labels, into_noise=True).flatten(1)
+
+    def _ddim(self, x: Tensor, labels: Tensor | None, *, into_noise: bool) -> Tensor:
+        """DDIM at eta = 0 from noise to picture, or from picture to noise along the same moments (Song et al. 2021, section
+        4.3: the reverse of the ODE's Euler steps, for which the noise at a moment is taken for that at the next)."""
+        path = self.schedule.path(CODE_STEPS, "linear")
+        if into_noise:
+            path = path[::-1]
+        for now, after in itertools.pairwise(path):
+            asked = now if now.sigma > 0 else self.schedule.node(0)  # the picture itself is asked of as the least noisy
+            out, _ = self.output(x, torch.full((len(x),), asked.t, device=x.device), labels)
+            x0, eps = self.translate(out, x, asked.alpha, asked.sigma)
+            x = after.alpha * (x0 if now.sigma > 0 else x) + after.sigma * eps
+        return x
 
     def elbo(self, images: Tensor, labels: Tensor | None, step: Step) -> tuple[Tensor, Tensor]:
         """(log p(x_0|x_1), the KL terms of all later steps) in nats, each (N,): equation 5 of Ho et al. 2020, one draw

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -97,20 +96,3 @@ def ancestral(
             std = torch.exp(0.5 * (low + (high - low) * between.clamp(0, 1)))
         x = mean + std * noise(i)
         yield x, x0
-
-
-def ddim_code(model: Any, x: Tensor, labels: Tensor | None, steps: int, *, into_noise: bool) -> Tensor:
-    """DDIM at eta = 0 from noise to picture, or from picture to noise along the same moments (Song et al. 2021, section
-    4.3: the reverse of the ODE's Euler steps, for which the noise at a moment is taken for that at the next)."""
-    path = model.schedule.path(steps, "linear")
-    if into_noise:
-        path = path[::-1]
-    for now, after in itertools.pairwise(path):
-        asked = max(now.t, 0.0)  # the picture itself is asked of as the least noisy moment
-        t = torch.full((len(x),), asked, device=x.device)
-        out, _ = model.output(x, t, labels)
-        node = now if now.sigma > 0 else model.schedule.node(0)
-        x0, eps = model.translate(out, x, node.alpha, node.sigma)
-        x0, eps = (x, eps) if now.sigma == 0 else (x0, eps)
-        x = after.alpha * x0 + after.sigma * eps
-    return x
