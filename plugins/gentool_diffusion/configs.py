@@ -78,14 +78,20 @@ class HybridConfig(DenoisingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerConfig:
-    """What every sampler of diffusion has in sampler.*."""
+class EstimateConfig:
+    """How a sampler asks for the picture."""
 
     guidance: float = option(
         1.0, "classifier-free: 1 is the model given the class, 0 without it, more exaggerates the class", ge=0, le=100
     )
     clip: bool = option(True, "keep every estimate of the picture in [-1, 1]; latents are never clipped")
     precision: Literal["auto", "fp32", "bf16"] = option("auto", "of the network; auto: what is faster here")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerConfig(EstimateConfig):
+    """What every sampler of diffusion that may start from a picture has in sampler.*."""
+
     strength: float = option(
         0.6, "with a picture: how much noise it is given, as a share of T (SDEdit); 1 leaves nothing of it", gt=0, le=1
     )
@@ -103,13 +109,18 @@ class AncestralConfig(SamplerConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewStepsConfig(SamplerConfig):
-    """What the solvers have in sampler.*."""
+class PathConfig:
+    """The moments of a solver."""
 
     steps: int = option(20, "moments at which the network is asked", ge=1, le=10_000)
     spacing: Literal["linear", "quadratic", "logsnr"] = option(
         "linear", "moments evenly in t, as squares of it, or evenly in the log of the SNR"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewStepsConfig(PathConfig, SamplerConfig):
+    """What the solvers have in sampler.*."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +147,7 @@ class ForwardConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiseConfig(FewStepsConfig):
+class DenoiseConfig(PathConfig, EstimateConfig):
     """sampler.* of `denoise`."""
 
     rows: int = option(6, "pictures, each with a row of x_t and below it a row of what is taken for x_0", ge=1, le=64)

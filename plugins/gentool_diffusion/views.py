@@ -65,12 +65,11 @@ def denoise(
     labels: Tensor | None = None,
     rows: int = 6,
     columns: int = 10,
-    steps: int = 50,
+    steps: int = 20,
     spacing: str = "linear",
     guidance: float = 1.0,
     clip: bool = True,
     precision: str = "auto",
-    **unused: Any,
 ) -> Iterator[Partial | Samples]:
     """DDIM's way from noise to picture: rows in pairs, x_t above, and below it what the network takes for x_0 then."""
     if labels is not None:
@@ -98,7 +97,7 @@ def guidance_scales(
     *,
     step: Step,
     labels: Tensor | None = None,
-    scales: tuple[float, ...] = (0.0, 1.0, 2.0, 4.0),
+    scales: tuple[float, ...] = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0),
     rows: int = 8,
     steps: int = 20,
 ) -> Iterator[Partial | Samples]:
