@@ -97,6 +97,15 @@ def _forward_kernel(  # type: ignore[no-untyped-def]
 
 
 @jit
+def _gradient_before(x, grad, mean, rstd, weight, bias):  # type: ignore[no-untyped-def]
+    """x^, and the gradient by z = weight x^ + bias of that by silu(z): x and grad (places, groups, channels)."""
+    hat = (x - mean[None, :, None]) * rstd[None, :, None]
+    z = hat * weight[None, :, :] + bias[None, :, :]
+    s = 1 / (1 + tl.exp(-z))
+    return hat, grad * s * (1 + z * (1 - s))
+
+
+@jit
 def _backward_kernel(  # type: ignore[no-untyped-def]
     grad_ptr, x_ptr, weight_ptr, bias_ptr, mean_ptr, rstd_ptr, dx_ptr, dweight_ptr, dbias_ptr, places,
     C: tl.constexpr, WIDE: tl.constexpr, GROUPS: tl.constexpr,
@@ -122,10 +131,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
         at = base + (start + p)[:, None, None] * C + channel[None, :, :]
         x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
         grad = tl.load(grad_ptr + at, mask=inside, other=0.0).to(tl.float32)
-        hat = (x - mean[None, :, None]) * rstd[None, :, None]
-        z = hat * weight[None, :, :] + bias[None, :, :]
-        s = 1 / (1 + tl.exp(-z))
-        dz = grad * s * (1 + z * (1 - s))
+        hat, dz = _gradient_before(x, grad, mean, rstd, weight, bias)
         dz_sum += dz
         dzx_sum += tl.where(inside, dz * hat, 0.0)
     dbias = tl.sum(dz_sum, 0)
@@ -141,10 +147,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
         at = base + (start + p)[:, None, None] * C + channel[None, :, :]
         x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
         grad = tl.load(grad_ptr + at, mask=inside, other=0.0).to(tl.float32)
-        hat = (x - mean[None, :, None]) * rstd[None, :, None]
-        z = hat * weight[None, :, :] + bias[None, :, :]
-        s = 1 / (1 + tl.exp(-z))
-        dz = grad * s * (1 + z * (1 - s))
+        hat, dz = _gradient_before(x, grad, mean, rstd, weight, bias)
         dx = rstd[None, :, None] * (dz * weight[None, :, :] - level[None, :, None] - hat * slope[None, :, None])
         tl.store(dx_ptr + at, dx, mask=inside)
 
