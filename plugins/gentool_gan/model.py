@@ -137,8 +137,11 @@ class Generator(nn.Module):
                 if isinstance(module, nn.ConvTranspose2d):  # of its 4x4 taps, stride 2 lets 4 reach a pixel
                     fan_in = module.in_channels * 4
                 std = 1 / math.sqrt(fan_in)
+                # A `Blur` after every transposed convolution leaves `LEFT` of its deviation. A normalisation scales that
+                # up again, but for the last one, which none follows: with one, it begins quieter by so much, and stays
+                # so, for its seeds give other networks otherwise. Without any, each is drawn as much louder.
                 if isinstance(module, nn.ConvTranspose2d) and config.norm == "none":
-                    std /= Blur.LEFT  # what no normalisation makes good
+                    std /= Blur.LEFT
                 nn.init.normal_(module.weight, std=std)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
