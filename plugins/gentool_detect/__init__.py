@@ -88,7 +88,7 @@ def gentool_models() -> list[ModelSpec]:
             offers=("detect", "propose", "regions", "stages"),
             paper=FAST_PAPER,
             inputs=("boxes",),
-            defaults={**presets.SCENES, **presets.PROPOSED},
+            defaults={**presets.SCENES, **presets.PROPOSED, **presets.NEAR},
             presets=presets.FAST_RCNN,
         ),
         ModelSpec(

@@ -75,6 +75,7 @@ class RegionLossConfig:
     share: float = option(0.5, "of these are positive at most (Fast R-CNN: 0.25)", ge=0, le=1)
     positive: float = option(0.5, "IoU from which a region is to find a box", ge=0, le=1)
     negative: float = option(0.5, "IoU below which a region is background", ge=0, le=1)
+    near: float = option(0.0, "background of at least this IoU is drawn first (Fast R-CNN: 0.1)", ge=0, le=1)
     classes: float = option(1.0, "weight of the regions' class term", ge=0, le=100)
     boxes: float = option(2.0, "weight of the regions' box term", ge=0, le=100)
 

@@ -176,6 +176,7 @@ class Regions:
             share=c.share,
             positive=c.positive,
             negative=c.negative,
+            near=c.near,
         )
         logits, t = model.look(images, features, chosen.rois)
         with torch.autocast(logits.device.type, enabled=False):

@@ -85,6 +85,7 @@ DETECT: Mapping[str, Keys] = {
 
 # Proposals are of the picture as it is seen: no scaling or cropping at random, or each step would search anew.
 PROPOSED: Keys = {"data.flip": "none"}
+NEAR: Keys = {"loss.near": 0.1}  # Girshick 2015, section 2.3
 
 RCNN: Mapping[str, Keys] = {
     "debug": {**DEBUG, **SMALL_HEAD, "model.proposer": "edges", "model.side": 16, "model.context": 2,

@@ -15,6 +15,7 @@ from gentool import Step
 from gentool.sampling import Detections
 
 from .assign import NEGATIVE, Truth, match, sample
+from .boxes import best_overlap
 from .coding import decode, encode
 from .detecting import Detecting, Found, finish
 
@@ -65,14 +66,23 @@ def choose(
     share: float,
     positive: float,
     negative: float,
+    near: float = 0.0,
 ) -> Chosen:
     """`count` regions a picture, at most `share` of them positive (IoU >= positive), the others background (IoU <
-    negative); the true boxes are proposals too."""
+    negative); the true boxes are proposals too.
+
+    near: background of IoU >= near is drawn before any other, which only fills up (Girshick 2015, section 2.3: from [0.1,
+    0.5)). Of all windows of a picture few lie beside its objects: drawn evenly, a positive window is learned from at
+    every step and those beside it hardly ever, so that they come to score like it.
+    """
     rois, labels, targets = [], [], []
     for i, (boxes, truth) in enumerate(zip(proposals, truths, strict=True)):
         boxes = torch.cat((boxes, truth.boxes))
         index = match(boxes, truth, positive, negative, lift=False)
-        index = sample(index, count, share, step.uniform(len(boxes), purpose=f"regions {i}").to(boxes.device))
+        noise = step.uniform(len(boxes), purpose=f"regions {i}").to(boxes.device)
+        if near > 0:
+            noise = noise + (best_overlap(boxes, truth.boxes)[0] < near)
+        index = sample(index, count, share, noise)
         taken = index >= NEGATIVE
         boxes, index = boxes[taken], index[taken]
         rois.append(torch.cat((boxes.new_full((len(boxes), 1), i), boxes), 1))

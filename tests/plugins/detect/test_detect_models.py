@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gentool_detect import proposals
+from gentool_detect import average_precision, proposals
+from gentool_detect.assign import Truth, truths
 from gentool_detect.backbone import Backbone, Norm, Places, Pyramid
 from gentool_detect.boxes import iou
 from gentool_detect.detecting import Found, finish
+from gentool_detect.report import to_sides
 from gentool_detect.single_object import pooled
 from gentool_detect.views import stages
 from safetensors.torch import save_file
@@ -277,29 +279,71 @@ OVERFIT: dict[str, dict[str, Any]] = {
     "single-stage": {"model.places": "points"},
     "detect": {},
     "fast-rcnn": {"model.proposer": "edges"},
+    "fast-rcnn align": {"model.proposer": "edges", "model.pooling": "align"},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OVERFIT)
 def test_a_few_pictures_are_learned_by_heart(name: str, tmp_path: Path) -> None:
-    """The boxes of the four pictures that it was trained on, and hardly any others."""
+    """AP near 1 on the four pictures that it was trained on, and hardly any box that is not theirs."""
     changes = {
         "preview.n": 0, "data.limit": 4, "data.flip": "none", "train.batch_size": 4, "train.steps": 250,
         "train.ema": 0.0, "validation.examples": 0, "model.widths": (16, 32, 48, 48), "model.blocks": (1, 1, 1, 1),
         "optim.model.weight_decay": 0.0, **OVERFIT[name],
     }  # fmt: skip
-    made = session.plan(resolve(name, [Layer("test", changes)]))
+    made = session.plan(resolve(name.partition(" ")[0], [Layer("test", changes)]))
     run = session.begin(made, tmp_path, None, "")
     with session.opened(run):
         trainer = session.trainer(made, run, Hooks())
         trainer.begin()
         trainer.fit()
+    model: Any = made.model
     batch = next(made.pipeline.batches("train", 4, 4))
-    found = made.model.detect(batch.images, batch.extra["size"], threshold=0.3)  # type: ignore[operator]
+    images, size = batch.images, batch.extra["size"]
+    found = model.detect(images, size, threshold=0.3)
     for one, boxes, labels in zip(found, batch.extra["boxes"], batch.extra["box_labels"], strict=True):
         there = labels >= 0
         overlap = iou(boxes[there], one.boxes) * (labels[there][:, None] == one.labels)
         assert (overlap.amax(1) > 0.7).float().mean() >= 0.9
-        if name != "fast-rcnn":  # whose windows are coarse: lesser boxes of an object outlive the suppression
-            assert len(one) <= int(there.sum()) + 1
+    if name == "fast-rcnn":
+        # RoI pooling rounds a window's corners to cells of 8 pixels, and the things here are two or three cells wide. So a
+        # window that is to be background (IoU .33) can have the very features of one that is to find the object (.51):
+        # no weights give them different scores, or transforms to the same box, and the second box (IoU .56 with the
+        # first) outlives the suppression. The count is that of the windows which pooling can tell from the positive ones.
+        with torch.no_grad():
+            apart = [told_apart(*one) for one in zip(model.propose(images, size), truths(batch), strict=True)]
+            found = model.found_in(images, size, model.features(images, size), apart, Found(threshold=0.3, nms=0.5))
+    for one, labels in zip(found, batch.extra["box_labels"], strict=True):
+        assert len(one) <= int((labels >= 0).sum()) + 1
+    assert ap50(batch, model.detect(images, size, threshold=0.01)) > 0.99
+
+
+def told_apart(windows: torch.Tensor, truth: Truth, stride: int = 8) -> torch.Tensor:
+    """The windows (P, 4) without the negative ones whose corners are in the same cells as those of a positive one."""
+    cells = (windows / stride + 0.5).floor()
+    positive = iou(windows, truth.boxes).amax(1) >= 0.5
+    alike = (cells[:, None] == cells[positive]).all(2).any(1)
+    return windows[positive | ~alike]
+
+
+def ap50(batch: Batch, found: list[Any]) -> float:
+    """AP at IoU 0.5 on the pictures of a batch, in pixels of its canvas."""
+    known = truths(batch)
+    boxes = to_sides(torch.cat([one.boxes for one in known]).double().numpy())
+    truth = average_precision.Truth(
+        pictures=len(known),
+        image=np.repeat(np.arange(len(known)), [len(one.labels) for one in known]),
+        label=torch.cat([one.labels for one in known]).numpy(),
+        boxes=boxes,
+        area=boxes[:, 2:].prod(1),
+        crowd=np.zeros(len(boxes), bool),
+    )
+    detections = average_precision.Found(
+        image=np.repeat(np.arange(len(found)), [len(one) for one in found]),
+        label=torch.cat([one.labels for one in found]).numpy(),
+        boxes=to_sides(torch.cat([one.boxes for one in found]).double().numpy()),
+        scores=torch.cat([one.scores for one in found]).double().numpy(),
+    )
+    classes = int(max(truth.label.max(), detections.label.max())) + 1
+    return average_precision.evaluate(truth, detections, classes).ap(0.5)
