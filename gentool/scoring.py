@@ -25,7 +25,8 @@ BATCH = 250
 
 @dataclasses.dataclass
 class Scorer:
-    """Evaluates one source. `data`: the data set's name if another than it was trained on; `split` if not the usual."""
+    """Evaluates one source. `data`: the data set's name if another than it was trained on; `split` if not the usual;
+    `sampler` and `sampler_changes` where samples are not to be drawn as the source's own settings have it."""
 
     source: Source
     device: torch.device
@@ -34,6 +35,8 @@ class Scorer:
     split: str | None = None
     limit: int | None = None
     data_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    sampler: str | None = None
+    sampler_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     on_progress: Callable[[str, int, int], None] = lambda name, done, total: None
     _pipeline: Pipeline | None = None
     _shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
@@ -86,7 +89,7 @@ class Scorer:
         )
 
     def _draw(self, n: int) -> Iterator[Any]:
-        spec, options = sampler_of(self.source)
+        spec, options = sampler_of(self.source, self.sampler, self.sampler_changes)
         given = from_split(self.pipeline, self.split or "test", n) if spec.pictures == "must" else None
         return draw(
             self.source.model,
@@ -123,8 +126,10 @@ class Scorer:
         return report
 
 
-def sampler_of(source: Source, name: str | None = None) -> tuple[SamplerSpec, dict[str, Any]]:
-    """The sampler a source uses by default (or the one named), with the options it was trained with."""
+def sampler_of(
+    source: Source, name: str | None = None, changes: Mapping[str, Any] | None = None
+) -> tuple[SamplerSpec, dict[str, Any]]:
+    """The sampler a source uses by default (or the one named), with the options it was trained with and the changes."""
     reg = registry()
     kept = str(source.meta.get("sampler") or source.spec.sampler or "")
     chosen = name or kept
@@ -133,8 +138,10 @@ def sampler_of(source: Source, name: str | None = None) -> tuple[SamplerSpec, di
         raise UsageError(f"'{source.spec.name}' has no default sampler; samplers that fit: {there}.")
     spec: SamplerSpec = reg.find_fitting("sampler", chosen, source.spec)
     options = dict(source.meta.get("sampler_options", {})) if spec.name == kept else {}
-    built = build_dataclass(spec.config, options, "the checkpoint's sampler settings")
-    return spec, dataclasses.asdict(built)
+    built = dataclasses.asdict(build_dataclass(spec.config, options, "the checkpoint's sampler settings"))
+    if changes:
+        built = dataclasses.asdict(build_dataclass(spec.config, {**built, **changes}, f"--set of sampler {spec.name}"))
+    return spec, built
 
 
 def choose(source: Source, names: Sequence[str]) -> list[EvaluatorSpec]:

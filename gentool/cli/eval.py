@@ -47,6 +47,9 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many examples.")] = None,
     seed: SeedOption = 0,
+    sampler: Annotated[
+        str | None, typer.Option("--sampler", help="Draw samples by another sampler that fits.", metavar="NAME")
+    ] = None,
     sets: SetOption = None,
     pretrained: PretrainedOption = False,
     checkpoint: ShippedOption = None,
@@ -62,7 +65,12 @@ def evaluate(
     use_plugins(plugin)
     names = flags(ctx.args, "eval")
     if predictions is not None:
-        refused = {"--pretrained": pretrained, "--checkpoint": checkpoint is not None, "--at": at != "last"}
+        refused = {
+            "--pretrained": pretrained,
+            "--checkpoint": checkpoint is not None,
+            "--at": at != "last",
+            "--sampler": sampler is not None,
+        }
         return _score_file(source, names, predictions, data, limit, sets, images, refused, quiet=quiet, as_json=as_json)
     opened, where = open_source(source, runs, device, pretrained=pretrained, shipped=checkpoint, at=at, quiet=quiet)
     from gentool.errors import UsageError
@@ -73,7 +81,7 @@ def evaluate(
         raise UsageError(
             f"'{opened.spec.name}' names no evaluators of its own; `gentool info {opened.spec.name}` shows which fit."
         )
-    scorer = make_scorer(opened, where, data, limit, seed, sets, chosen, quiet=quiet)
+    scorer = make_scorer(opened, where, data, limit, seed, sets, chosen, sampler=sampler, quiet=quiet)
     reports = []
     for spec in chosen:
         report = scorer.run(spec, scorer_options(sets, spec.name))
@@ -81,7 +89,11 @@ def evaluate(
         if not as_json:
             show_report(report, folder_of(opened), images, quiet=quiet)
     if as_json:
-        print_json({"source": opened.origin, "model": opened.spec.name, "reports": [r.to_json() for r in reports]})
+        drawn = {"sampler": sampler, "sampler_changes": scorer.sampler_changes}
+        drawn = {key: value for key, value in drawn.items() if value}
+        print_json(
+            {"source": opened.origin, "model": opened.spec.name, **drawn, "reports": [r.to_json() for r in reports]}
+        )
     return 0
 
 
@@ -142,6 +154,7 @@ def flags(arguments: list[str], verb: str) -> list[str]:
             "predictions",
             "limit",
             "seed",
+            "sampler",
             "set",
             "pretrained",
             "checkpoint",
@@ -169,15 +182,30 @@ def make_scorer(
     sets: list[str] | None,
     chosen: Any,
     *,
+    sampler: str | None = None,
     quiet: bool,
 ) -> Any:
-    """The scorer of a call, with its bar and its `--set data.*`."""
-    from gentool.scoring import Scorer
+    """The scorer of a call, with its bar, its sampler and its `--set data.*`, `--set sampler.*`."""
+    from gentool.scoring import Scorer, sampler_of
 
     name, split = split_of(data)
-    changes = set_options(sets, [spec.name for spec in chosen])["data"]
+    options = set_options(sets, ["sampler", *(spec.name for spec in chosen)])
+    changes = options["sampler"]
+    if sampler or changes:  # refused before anything is scored, and said beside the figures
+        spec, settings = sampler_of(opened, sampler, changes)
+        words = ", ".join(f"{key} {settings[key]}" for key in changes)
+        say(f"Samples by {spec.name}{': ' + words if words else ''}.", quiet=quiet)
     return Scorer(
-        opened, where, seed=seed, data=name, split=split, limit=limit, data_changes=changes, on_progress=_bar(quiet)
+        opened,
+        where,
+        seed=seed,
+        data=name,
+        split=split,
+        limit=limit,
+        data_changes=options["data"],
+        sampler=sampler,
+        sampler_changes=changes,
+        on_progress=_bar(quiet),
     )
 
 
@@ -190,9 +218,8 @@ def set_options(sets: list[str] | None, evaluators: list[str]) -> dict[str, dict
     for key, value in parse_set(sets or []).items():
         prefix, _, rest = key.partition(".")
         if prefix not in options or not rest:
-            raise UsageError(
-                f"--set {key}: here it is EVALUATOR.KEY=VALUE or data.KEY=VALUE.{did_you_mean(prefix, options)}"
-            )
+            kinds = ["EVALUATOR.KEY=VALUE", "data.KEY=VALUE", *(["sampler.KEY=VALUE"] if "sampler" in options else [])]
+            raise UsageError(f"--set {key}: here it is {' or '.join(kinds)}.{did_you_mean(prefix, options)}")
         options[prefix][rest] = value
     return options
 

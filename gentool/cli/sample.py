@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,8 +97,7 @@ def sample(
     from gentool.scoring import sampler_of
     from gentool.specs import Output
 
-    spec, options = sampler_of(opened, sampler)
-    options = changed(spec, options, sets)
+    spec, options = sampler_of(opened, sampler, sampler_changes(sets))
     if prompt is not None:
         options = with_prompt(spec, options, read_prompt(prompt))
     index = class_index(opened, label)
@@ -220,12 +218,11 @@ def print_words(events: Iterator[Partial | Samples], n: int, *, quiet: bool) -> 
         first = False
 
 
-def changed(spec: Any, options: dict[str, Any], sets: list[str] | None) -> dict[str, Any]:
-    """A sampler's options after `--set KEY=VALUE` (or `--set sampler.KEY=VALUE`)."""
-    from gentool.config import build_dataclass, parse_set
+def sampler_changes(sets: list[str] | None) -> dict[str, Any]:
+    """What `--set KEY=VALUE` (or `--set sampler.KEY=VALUE`) says of the sampler."""
+    from gentool.config import parse_set
 
-    given = {key.removeprefix("sampler."): value for key, value in parse_set(sets or []).items()}
-    return dataclasses.asdict(build_dataclass(spec.config, {**options, **given}, f"--set of sampler {spec.name}"))
+    return {key.removeprefix("sampler."): value for key, value in parse_set(sets or []).items()}
 
 
 def class_index(source: Source, text: str | None) -> int | None:

@@ -59,10 +59,10 @@ def viz(
         ENDINGS,
         PICTURES,
         TEXTS,
-        changed,
         check_ending,
         class_index,
         picture,
+        sampler_changes,
         with_bar,
         with_prompt,
     )
@@ -95,8 +95,7 @@ def viz(
             show_report(scorer.run(spec, options), folder_of(opened), images, quiet=quiet, out=path)
             continue
         index = class_index(opened, label)
-        _, options = sampler_of(opened, name)
-        options = changed(spec, options, sets)
+        _, options = sampler_of(opened, name, sampler_changes(sets))
         options = options if prompt is None else with_prompt(spec, options, prompt)
         given, count = given_for(opened, spec, where, image=image, data=data, n=1 if spec.pictures else n, quiet=quiet)
         events = draw(

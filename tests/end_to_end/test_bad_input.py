@@ -143,6 +143,10 @@ CALLS: list[tuple[str, str]] = [
     ("sample vae --seed -1", "--seed"),
     ("sample vae --batch-size 0", "--batch-size"),
     ("eval vae --limit 0", "--limit"),
+    ("eval diffusion --fid --sampler dimm", "Did you mean 'ddim'"),
+    ("eval diffusion --fid --sampler ddim --set sampler.steps=0", "sampler ddim"),
+    ("eval diffusion --fid --sampler ddim --set sampler.step=9", "Did you mean 'steps'"),
+    ("eval detect --map --predictions found.json --sampler detector", "--sampler chooses a model"),
     # settings
     ("train vae --set", "requires an argument"),
     ("train vae --set train.steps", "KEY=VALUE"),

@@ -54,6 +54,20 @@ def test_a_day(tmp_path: Path, cli: Callable[..., Any]) -> None:
     assert json.loads(repeated.out)["losses"]["model/loss"] == result["losses"]["model/loss"]
 
 
+def test_eval_draws_by_the_sampler_that_is_asked_for(cli: Callable[..., Any]) -> None:
+    """On the shipped digits: one step makes worse pictures than twenty, and what drew the pictures is said."""
+    figures = []
+    for steps in (1, 20):
+        scored = cli("eval", "diffusion", "--fid", "--limit", "60", "--sampler", "ddim", "--set", f"sampler.steps={steps}",
+                     "--json")  # fmt: skip
+        assert scored.code == 0, scored.err
+        assert f"Samples by ddim: steps {steps}." in scored.err
+        said = json.loads(scored.out)
+        assert (said["sampler"], said["sampler_changes"]) == ("ddim", {"steps": steps})
+        figures.append(next(v["value"] for k, v in said["reports"][0]["scalars"].items() if k.startswith("FID (")))
+    assert figures[1] < figures[0] / 2
+
+
 def test_dry_run_writes_nothing(cli: Callable[..., Any], tmp_path: Path) -> None:
     result = cli("train", "vqvae", "--dry-run", "--set", "train.steps=7")
     assert result.code == 0, result.err

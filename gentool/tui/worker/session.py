@@ -7,7 +7,6 @@ as float32 (n, D); labels as int64 (n,).
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,13 +116,11 @@ class Session:
         """n, seed, class (an index or None), sampler, options, images (paths, for a sampler that starts from pictures) ->
         "partial"s, and "samples" for every chunk."""
         from gentool.cli.given import from_files
-        from gentool.config import build_dataclass
         from gentool.sampling import Partial, draw
         from gentool.scoring import sampler_of
 
         source = self._open()
-        spec, options = sampler_of(source, request.get("sampler") or None)
-        changed = build_dataclass(spec.config, {**options, **(request.get("options") or {})}, f"sampler {spec.name}")
+        spec, options = sampler_of(source, request.get("sampler") or None, request.get("options"))
         n = _count(request.get("n", 16))
         given = None
         if request.get("images"):
@@ -134,7 +131,7 @@ class Session:
         events = draw(
             source.model,
             spec,
-            dataclasses.asdict(changed),
+            options,
             n,
             seed=int(request.get("seed") or 0),
             device=self.device,
