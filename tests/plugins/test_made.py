@@ -12,8 +12,8 @@ from gentool_autoregressive.configs import NllConfig
 from gentool_autoregressive.incremental import full_passes
 from gentool_autoregressive.loss import OrderAgnostic
 from gentool_autoregressive.made import Made, components
-from gentool_autoregressive.nade import Nade, Products
-from hypothesis import given, settings
+from gentool_autoregressive.nade import BLOCK, Nade, Products
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gentool import Batch, DataInfo, Partial, Step, UsageError
@@ -116,7 +116,9 @@ def naive_nade(x, start, w, v):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 9), st.integers(1, 7), st.floats(0, 1), st.integers(0, 99))
+@given(st.integers(1, 6), st.integers(1, 75), st.integers(1, 7), st.floats(0, 1), st.integers(0, 99))
+@example(n=3, places=2 * BLOCK, hidden=4, share=0.0, seed=0)
+@example(n=3, places=2 * BLOCK + 1, hidden=4, share=1.0, seed=0)
 def test_nade_is_the_naive_loop_and_so_is_its_gradient(n, places, hidden, share, seed):
     torch.manual_seed(seed)
     x = (torch.rand(n, places) < share).double()
