@@ -30,7 +30,7 @@ from gentool.runs.folder import RunFolder
 from gentool.runs.lock import RunLock
 from gentool.show.text import safe_text
 from gentool.specs import initial_fields
-from gentool.training.devices import deterministic, pick_device, settle
+from gentool.training.devices import deterministic, keep_freed_memory, pick_device, settle
 from gentool.training.graphs import CudaRecorder, Recorder
 from gentool.training.trainer import Hooks, Trainer
 
@@ -87,6 +87,8 @@ def plan(
         raise UsageError("This version trains on one device; start it without torchrun.")
     device = pick_device(train.device)
     deterministic(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     if train.threads:
         torch.set_num_threads(train.threads)
     config = config.replace(
