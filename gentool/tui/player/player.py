@@ -3,13 +3,13 @@ that the model can do."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.css.query import NoMatches
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
@@ -132,7 +132,7 @@ class Player(Widget):
 
     def action_open(self) -> None:
         """Open the model (again); what is open of it stays on the screen."""
-        self.run_worker(self._open(), group="open", exclusive=True)
+        self.attempt(self._open(), "open")
 
     async def _open(self) -> None:
         self.say("Starting a process for the model…" if not self.worker.alive else "Opening the model…")
@@ -175,8 +175,9 @@ class Player(Widget):
             await work
         except WorkerError as error:
             self.say(str(error), bad=True)
-        except asyncio.CancelledError:
-            raise
+        except NoMatches:  # where the page is left its widgets go first, what is at work here last
+            if self.is_running:
+                raise
 
     def action_kill(self) -> None:
         """End the process, whatever it is doing."""
@@ -207,7 +208,7 @@ class Player(Widget):
             self.say(words, bad=True)
 
     def _draw_state(self) -> None:
-        if not self.is_mounted:
+        if not self.is_running:
             return
         left: list[Part] = []
         for name in self.stages if len(self.stages) > 1 else ():
