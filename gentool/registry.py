@@ -258,6 +258,12 @@ def use_plugin_files(files: Iterable[str | Path]) -> None:
             registry.cache_clear()
 
 
+def set_plugin_files(files: Iterable[Path]) -> None:
+    """Use just these single-file plugins, such as `plugin_files` gave before; the registry is made anew."""
+    _files[:] = files
+    registry.cache_clear()
+
+
 def plugin_files() -> list[Path]:
     """The single-file plugins in use."""
     return list(_files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,17 @@ class Result:
     code: int
     out: str
     err: str
+
+
+@pytest.fixture(autouse=True)
+def plugin_files_end_with_their_test() -> Iterator[None]:
+    """What a test adds by --plugin, or by hand, is not in the registry, nor in the commands, of another."""
+    from gentool import registry
+
+    before = registry.plugin_files()
+    yield
+    if registry.plugin_files() != before:
+        registry.set_plugin_files(before)
 
 
 @pytest.fixture

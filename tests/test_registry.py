@@ -122,15 +122,7 @@ def test_a_part_that_does_not_fit_is_refused_with_what_does(reg: Registry) -> No
         reg.find_fitting("loss", "boxes", vae)
 
 
-@pytest.fixture
-def no_files() -> Iterator[None]:
-    before = list(module._files)
-    yield
-    module._files[:] = before
-    module.registry.cache_clear()
-
-
-def test_a_single_file_is_a_plugin(tmp_path: Path, no_files: None) -> None:
+def test_a_single_file_is_a_plugin(tmp_path: Path) -> None:
     file = tmp_path / "mine_for_a_test.py"
     file.write_text(
         textwrap.dedent("""
@@ -150,7 +142,7 @@ def test_a_single_file_is_a_plugin(tmp_path: Path, no_files: None) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing.py", "torch.py", "notes.txt", "two words.py"])
-def test_a_file_that_cannot_be_a_plugin_is_refused_or_reported(tmp_path: Path, name: str, no_files: None) -> None:
+def test_a_file_that_cannot_be_a_plugin_is_refused_or_reported(tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     if name != "missing.py":
         file.write_text("")
@@ -162,7 +154,14 @@ def test_a_file_that_cannot_be_a_plugin_is_refused_or_reported(tmp_path: Path, n
             module.use_plugin_files([file])
 
 
-def test_the_allow_list(monkeypatch: pytest.MonkeyPatch, no_files: None) -> None:
+@pytest.fixture
+def made_anew() -> Iterator[None]:
+    """The registry of the next test is made by its own environment."""
+    yield
+    module.registry.cache_clear()
+
+
+def test_the_allow_list(monkeypatch: pytest.MonkeyPatch, made_anew: None) -> None:
     monkeypatch.setenv("GENTOOL_PLUGINS", "gan")
     module.registry.cache_clear()
     states = {p.name: p.state for p in module.registry().plugins}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,10 @@ SHORT = {"data.limit": 400, "validation.every": 4, "validation.examples": 40}
 
 
 @pytest.fixture(autouse=True)
-def tiny() -> Iterator[None]:
-    from gentool.registry import _files, registry, use_plugin_files
+def tiny() -> None:
+    from gentool.registry import use_plugin_files
 
-    before = list(_files)
     use_plugin_files([FAMILY])
-    yield
-    _files[:] = before
-    registry.cache_clear()
 
 
 def go(made: Any, folder: Any, found: Any, stop_at: int | None = None) -> Path:

@@ -28,14 +28,10 @@ DETECTOR = Path(__file__).parent / "tiny_boxes.py"
 
 
 @pytest.fixture(autouse=True)
-def tiny() -> Iterator[None]:
-    from gentool.registry import _files, registry, use_plugin_files
+def tiny() -> None:
+    from gentool.registry import use_plugin_files
 
-    before = list(_files)
     use_plugin_files([FAMILY, DETECTOR])
-    yield
-    _files[:] = before
-    registry.cache_clear()
 
 
 def run(root: Path, stop_at: int | None = None, model: str = "tiny", **changes: Any) -> tuple[str, Path, nn.Module]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,10 @@ FAMILY = str(Path(__file__).parents[1] / "tiny_boxes.py")
 
 
 @pytest.fixture(autouse=True)
-def tiny() -> Iterator[None]:
-    from gentool.registry import _files, registry, use_plugin_files
+def tiny() -> None:
+    from gentool.registry import use_plugin_files
 
-    before = list(_files)
     use_plugin_files([FAMILY])
-    yield
-    _files[:] = before
-    registry.cache_clear()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,10 @@ TEXT = "A text of one's own, with a control \x1b[31m in it.\r\n" * 60
 
 
 @pytest.fixture(autouse=True)
-def tiny() -> Iterator[None]:
-    from gentool.registry import _files, registry, use_plugin_files
+def tiny() -> None:
+    from gentool.registry import use_plugin_files
 
-    before = list(_files)
     use_plugin_files([FAMILY])
-    yield
-    _files[:] = before
-    registry.cache_clear()
 
 
 @pytest.fixture

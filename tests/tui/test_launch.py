@@ -14,18 +14,11 @@ from driving import text_of, until
 from runs_on_disk import make
 from textual.widgets import Input
 
-import gentool.registry as registry_module
 from gentool.config import Layer, parse_set, resolve
 from gentool.errors import UsageError
 from gentool.runs import control
 from gentool.runs.reader import list_runs, read_run
 from gentool.tui.screens.launch import LaunchPage, Recipe
-
-
-@pytest.fixture(autouse=True)
-def no_plugin_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that other tests of the process use would be in every command."""
-    monkeypatch.setattr("gentool.registry._files", type(registry_module._files)())
 
 
 def values(recipe: Recipe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def the_imp(monkeypatch: pytest.MonkeyPatch) -> Any:
+def the_imp(monkeypatch: pytest.MonkeyPatch) -> None:
     """The misbehaving family, known here and (by its file) in the worker."""
-    from gentool.registry import registry, use_plugin_files
+    from gentool.registry import use_plugin_files
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("gentool.registry._files", [])
-    registry.cache_clear()
     use_plugin_files([PLUGIN])
-    yield
-    registry.cache_clear()
 
 
 async def playing(app: Any, pilot: Any, *fields: tuple[str, Any]) -> Player:
@@ -77,6 +74,29 @@ def test_what_can_be_played_with(drive: Any, tmp_path: Path) -> None:
         assert isinstance(app.screen, PlayPage)
 
     drive(tmp_path, play, size=(80, 24))
+
+
+def test_leaving_while_the_model_is_at_work(drive: Any, tmp_path: Path) -> None:
+    """What is said once the page's widgets are gone is said to nobody, and ends nothing."""
+    late: list[bool] = []
+
+    async def play(app: Any, pilot: Any) -> None:
+        app.push_screen(PlayerPage(Source("x", "model", "which", "", (("source", "nowhere"),))))
+        await until(pilot, lambda: app.screen.query(Player))
+        player = app.screen.query_one(Player)
+
+        async def work() -> None:
+            while len(player.children):
+                await asyncio.sleep(0)
+            late.append(player.is_attached)
+            player.say("Drawing…")
+            player.query_one("#state")
+
+        player.attempt(work(), "draw")
+        await pilot.press("escape")
+
+    drive(tmp_path, play)
+    assert late
 
 
 def test_drawing_and_the_latent_space(drive: Any, tmp_path: Path, files: Path) -> None:
