@@ -19,6 +19,7 @@ from gentool.runs.metrics import open_regular
 from gentool.show.text import safe_text
 
 if TYPE_CHECKING:
+    from gentool.runs.sidecar import Boxes
     from gentool.show.pixels import Pixels
 
 MAX_TEXT = 1_000_000  # bytes of a text that are shown
@@ -39,7 +40,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class Found:
-    """What a detector found on a picture. boxes: x1 y1 x2 y2 in pixels of the picture as it is shown; names of classes."""
+    """Boxes of one picture: what a detector found, or (every score 1) what truly is there. boxes: x1 y1 x2 y2 in pixels of
+    the picture as it is shown; names of classes."""
 
     boxes: Sequence[Sequence[float]]
     scores: Sequence[float]
@@ -51,8 +53,8 @@ class Found:
 class Look:
     """What a file holds: pictures (n, H, W, C), each with its caption, laid out in columns; or a text; or a problem.
 
-    Of a detector's, each picture is the top left of its canvas (`sizes`), and `found` says what was found on it; `least`
-    is the score from which that is to be drawn at first.
+    Of a detector's, each picture is the top left of its canvas (`sizes`), `found` says what was found on it, `truth` what
+    is there (empty where that is not known of all); `least` is the score from which boxes are to be drawn at first.
     """
 
     pixels: Pixels | None = None
@@ -63,6 +65,7 @@ class Look:
     problem: str = ""
     sizes: Sequence[tuple[int, int]] = ()
     found: Sequence[Found] = ()
+    truth: Sequence[Found] = ()
     least: float = 0.0
 
 
@@ -149,17 +152,20 @@ def _sidecar(file: IO[bytes]) -> Look | None:
     classes = [safe_text(name) for name in about.classes]
     sizes = [entry.image.shape[:2] for entry in about.pictures]
     canvas = np.zeros((len(sizes), max(h for h, _ in sizes), max(w for _, w in sizes), 3), np.uint8)
-    found = []
     for place, entry in zip(canvas, about.pictures, strict=True):
         place[: entry.image.shape[0], : entry.image.shape[1]] = entry.image
-        labels = entry.found.labels.tolist()
-        names = [classes[label] for label in labels]
-        found.append(Found(entry.found.boxes.tolist(), entry.found.scores.tolist(), labels, names))
+    truth = [_found(entry.truth, classes) for entry in about.pictures if entry.truth is not None]
     return Look(
         pixels=canvas,
         captions=[safe_text(entry.name) for entry in about.pictures],
         title=safe_text(about.title),
         sizes=sizes,
-        found=found,
+        found=[_found(entry.found, classes) for entry in about.pictures],
+        truth=truth if len(truth) == len(sizes) else (),
         least=about.least,
     )
+
+
+def _found(boxes: Boxes, classes: Sequence[str]) -> Found:
+    labels = boxes.labels.tolist()
+    return Found(boxes.boxes.tolist(), boxes.scores.tolist(), labels, [classes[label] for label in labels])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from driving import text_of, until
 from runs_on_disk import make
 
+from gentool.data.pictures import to_jpeg
 from gentool.runs.gallery import look, shots
 from gentool.show.grid import make_grid, save_png
 from gentool.tui.screens.samples import SamplesPane
@@ -159,6 +161,63 @@ def test_following_and_playing(drive, home):
         await until(pilot, lambda: not pane.playing)
 
     drive(home, play)
+
+
+def detections(run: Path, name: str, truths: list[list[int] | None]) -> None:
+    """A preview of a detector: on each picture of 40 by 20 one box is found, elsewhere than the true one (None: unknown)."""
+    draw(run, f"{name}.png", 0)
+    pictures = [
+        {"name": f"{i}.jpg", "image_id": i, "size": [40, 80], "jpeg": to_jpeg(np.zeros((20, 40, 3), np.uint8)),
+         "boxes": [[0, 0, 20, 20]], "scores": [0.75], "labels": [1],
+         "truth": None if box is None else {"boxes": [box], "labels": [0]}}
+        for i, box in enumerate(truths)
+    ]  # fmt: skip
+    about = {
+        "format": "gentool detections 1",
+        "classes": ["cat", EVIL],
+        "least": 0.5,
+        "title": "seen",
+        "pictures": pictures,
+    }
+    (run / "samples" / f"{name}.json").write_text(json.dumps(about))
+
+
+def test_true_boxes_in_place_of_those_found(drive, tmp_path):
+    run = make(tmp_path, "2026-11-03_detect_0003", [], model="detect", created=1.0)
+    (run / "samples").mkdir(exist_ok=True)
+    detections(run, "000001", [[40, 10, 80, 40], None])  # not known of all: of none
+    detections(run, "000002", [[40, 10, 80, 40], [0, 0, 10, 10]])
+    detections(run, "000003", [[0, 0, 10, 10], []])  # what is no box makes no sidecar
+    assert [bool(look(run / "samples" / f"00000{i}.png").truth) for i in (1, 2, 3)] == [False, True, False]
+
+    async def play(app, pilot):
+        def boxes() -> list:
+            return [(box.corners, box.score, box.name) for row in pane.query_one("#look").album.boxes for box in row]
+
+        def foot() -> str:
+            return text_of(app).splitlines()[-1]
+
+        pane = await opened(app, pilot, "detect_0003")
+        await pilot.press("b")  # there are none: nothing happens
+        await pilot.press("comma")
+        await until(pilot, lambda: "b True boxes" in foot())
+        found = [((0, 0, 10, 10), 0.75, r"\x1b]0;owned\x07[bold]\u202e")] * 2
+        assert boxes() == found
+        assert "true boxes" not in text_of(app).splitlines()[1]
+        await pilot.press("b")
+        assert boxes() == [((20, 5, 40, 20), 1.0, "cat"), ((0, 0, 5, 5), 1.0, "cat")]
+        assert "true boxes" in text_of(app).splitlines()[1]
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "True boxes" in text_of(app))
+        await pilot.press("escape", "comma")
+        await until(pilot, lambda: pane._shown.step == 1 and "b True boxes" not in foot())
+        assert boxes() == found
+        await pilot.press("full_stop")
+        await until(pilot, lambda: len(boxes()) == 2 and boxes()[0][1] == 1.0)
+        await pilot.press("b")
+        assert boxes() == found
+
+    drive(tmp_path, play, size=(100, 30))
 
 
 def test_what_is_broken_is_said_and_harms_nothing(drive, home):

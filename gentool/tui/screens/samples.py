@@ -35,6 +35,7 @@ class SamplesPane(Pane):
     SamplesPane Bar { padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        binding("b", "truth", "True boxes", show=True),
         binding("comma", "go(-1)", "Step before", key_display=","),
         binding("full_stop", "go(1)", "Next step", key_display=".", show=True),
         binding("less_than_sign", "edge(-1)", "First step", key_display="<"),
@@ -54,6 +55,7 @@ class SamplesPane(Pane):
         self.at = -1  # which of the kind's shots is shown
         self.following = True
         self.playing = False
+        self.truth = False  # the true boxes are shown in place of those found
         self.seen: Look | None = None
         self._shown: Shot | None = None
         self._looks: OrderedDict[Shot, Look] = OrderedDict()
@@ -160,13 +162,15 @@ class SamplesPane(Pane):
             keep = same and before.pixels.shape == found.pixels.shape  # type: ignore[union-attr]
             album = None
             if found.pixels is not None:
-                album = album_of(shot, found)
+                album = album_of(shot, found, truth=self.truth)
             sure = self.query_one("#sure", Slider)
             if found.found and not sure.display:
                 sure.set(found.least)
             sure.display = bool(found.found)
             pictures.threshold = sure.value if found.found else 0.0
             pictures.show(album, keep=keep)
+        if (before is not None and bool(before.truth)) != bool(found.truth):
+            self.refresh_bindings()
         self._draw_about()
 
     def _to_words(self, words: bool) -> None:
@@ -196,6 +200,8 @@ class SamplesPane(Pane):
                     left.append(Part(caption, "text"))
                 elif found.title:
                     left.append(Part(found.title, "soft"))
+                if self.truth and found.truth:
+                    left.append(Part("true boxes", "live", "truth"))
         if self.playing:
             left.append(Part("▶ playing", "live", "play"))
         elif self.following and self.run_view.live:
@@ -265,6 +271,17 @@ class SamplesPane(Pane):
     def action_sure(self, by: int) -> None:
         self.query_one("#sure", Slider).action_step(by)
 
+    def action_truth(self) -> None:
+        """Show what is truly there in place of what was found, or that again."""
+        self.truth = not self.truth
+        if self._shown is not None and self.seen is not None:
+            self._show_look(self._shown, self.seen)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "truth":
+            return self.seen is not None and bool(self.seen.truth)
+        return True
+
     def action_play(self) -> None:
         """Show the steps one after the other; from the start, where the last is shown."""
         if self.playing:
@@ -290,8 +307,11 @@ class SamplesPane(Pane):
         self._timer.pause()
 
 
-def album_of(shot: Shot, found: Look) -> Album:
-    """The pictures of a file. Rows that mean something stay; previews are laid out anew to fill the panel."""
+def album_of(shot: Shot, found: Look, *, truth: bool = False) -> Album:
+    """The pictures of a file. Rows that mean something stay; previews are laid out anew to fill the panel.
+
+    truth: with the true boxes, where they are known, in place of those that were found.
+    """
     assert found.pixels is not None
     pairs = shot.kind == "reconstructions" and len(found.pixels) == 2 * (found.columns or 0)
     columns = None if shot.kind == "samples" or pairs else found.columns
@@ -300,7 +320,7 @@ def album_of(shot: Shot, found: Look) -> Album:
             Box((b[0], b[1], b[2], b[3]), j, score, name)
             for b, j, score, name in zip(f.boxes, f.labels, f.scores, f.names)
         ]
-        for f in found.found
+        for f in (truth and found.truth) or found.found
     ]
     captions = () if boxes else found.captions
     return Album(found.pixels, columns=columns, captions=captions, boxes=boxes, sizes=found.sizes, pairs=pairs)
