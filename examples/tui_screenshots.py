@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import html
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,9 @@ TRAININGS = (
     "gan --steps 200 --seed 1 --set loss.r1=0.1 --name gan-r1",
     "vae --steps 200",
     "charlm --steps 60",
+)
+BRAILLE = re.compile(
+    r'(<text [^>]*?)x="([\d.]+)"( y="[\d.]+") textLength="([\d.]+)"([^>]*>)([^<]*[\u2801-\u28ff][^<]*)</text>'
 )
 Play = Callable[[Any, Any], Awaitable[None]]
 
@@ -58,6 +63,25 @@ def pane(name: str, *pressed: str, model: str = "gan") -> Play:
     return play
 
 
+async def drawn(app: Any, pilot: Any) -> None:
+    """Wait until the model that is played with has drawn."""
+    for _ in range(600):
+        await pilot.pause(0.1)
+        if " in " in "".join(part.text for bar in app.screen.query("#state") for part in bar.right):
+            return
+
+
+def played() -> Play:
+    """Play with a run, once it has drawn."""
+    opened = pane("play")
+
+    async def play(app: Any, pilot: Any) -> None:
+        await opened(app, pilot)
+        await drawn(app, pilot)
+
+    return play
+
+
 def compare(*pressed: str) -> Play:
     """Compare the newest runs of one model."""
 
@@ -76,9 +100,12 @@ def screens() -> dict[str, Play]:
 
     found: dict[str, Play] = {place.name: keys(str(number)) for number, place in enumerate(TABS, 1)}
     found["runs"] = keys("j", "space", "space")
-    found |= {place.name: pane(place.name) for place in PANES}
+    found |= {place.name: pane(place.name) for place in PANES if place.name not in found}
+    found["run-play"] = played()
     found["metrics"] = pane("metrics", *["left"] * 12)
     found["samples-text"] = pane("samples", model="charlm")
+    found["samples-boxes"] = pane("samples", model="detect")
+    found["samples-true-boxes"] = pane("samples", "b", "enter", model="detect")
     found |= {"compare": compare(), "compare-curves": compare("2", "+"), "compare-samples": compare("3")}
     found |= {"help": keys("question_mark"), "palette": keys("colon")}
     found["filter"] = keys("slash", *"model:gan loss<5")
@@ -109,8 +136,23 @@ async def shoot(runs: Path, name: str, play: Play, size: tuple[int, int], theme:
         text = app.export_screenshot(title="gentool tui")
     file = out / f"{name}-{size[0]}x{size[1]}.svg"
     # Spaces at the beginning of a word would be lost otherwise.
-    file.write_text(text.replace("<svg ", '<svg xml:space="preserve" ', 1), "utf-8")
+    file.write_text(in_cells(text.replace("<svg ", '<svg xml:space="preserve" ', 1)), "utf-8")
     return file
+
+
+def in_cells(svg: str) -> str:
+    """Put each Braille pattern into its own cell: they come from another font, which is wider."""
+
+    def apart(found: re.Match[str]) -> str:
+        before, x, y, length, after, text = found.groups()
+        words = html.unescape(text)
+        wide = float(length) / len(words)
+        return "".join(
+            f'{before}x="{float(x) + i * wide:g}"{y} textLength="{wide:g}"{after}{html.escape(word)}</text>'
+            for i, word in enumerate(words)
+        )
+
+    return BRAILLE.sub(apart, svg)
 
 
 def main() -> None:

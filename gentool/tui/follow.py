@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gentool.evaluating import Curve
 from gentool.runs.index import LogIndex
 from gentool.runs.metrics import Metrics
-from gentool.show.text import safe_text
+from gentool.show.text import cell_width, clip, safe_text
 
 SMOOTHNESS = (0, 1, 2, 5, 10, 20)  # hundredths of the curve that a mean goes over
 
@@ -45,7 +45,9 @@ def smoother(now: int, by: int) -> int:
     return SMOOTHNESS[max(0, min(SMOOTHNESS.index(now) + by, len(SMOOTHNESS) - 1))]
 
 
-def clip_left(name: str, width: int) -> str:
-    """The end of a metric's name, which tells it from others, where the whole has no room."""
+def clip_metric(name: str, width: int) -> str:
+    """A metric's name, ``discr…/loss`` where the whole has no room: both of its parts tell it from others."""
     name = safe_text(name)
-    return name if len(name) <= width else "…" + name[-(width - 1) :]
+    head, _, last = name.rpartition("/")
+    room = width - cell_width(last) - 1
+    return f"{clip(head, room)}/{last}" if cell_width(name) > width and head and room >= 4 else clip(name, width)

@@ -7,6 +7,7 @@ from driving import text_of, until
 from runs_on_disk import make
 
 from gentool.registry import Plugin, registry
+from gentool.tui.follow import clip_metric
 from gentool.tui.screens import models as models_screen
 from gentool.tui.screens.compare import ComparePage, difference_rows
 from gentool.tui.screens.models import ModelsPage
@@ -23,6 +24,32 @@ def home(tmp_path):
         for step in (10, 20 + i):
             (path / "samples" / f"{step:06d}.txt").write_text(f"text {i} at {step}")
     return tmp_path
+
+
+def test_long_names_leave_room_for_what_stands_beside_them(drive, home):
+    name = "2026-11-03_a-name-that-is-longer-than-a-column_0003"
+    path = make(home, name, [{"step": 1, "t": 1.0, "a/b": 12345.678}], model="vae", created=9.0)
+    (path / "samples").mkdir()
+    (path / "samples" / "000020.txt").write_text("text")
+
+    async def play(app, pilot):
+        app.open_compare(sorted(app.store.views(), key=lambda view: -view.started)[:2])
+        await until(pilot, lambda: app.screen.metric)
+        await pilot.press("2")
+        lines = [line for line in text_of(app).splitlines() if "━━" in line]
+        assert [len(line[:34].split()) for line in lines] == [4, 4], lines  # mark, letter, name, figure
+        await pilot.press("3")
+        await until(pilot, lambda: "step 20" in text_of(app) and "step 21" in text_of(app))
+
+    drive(home, play, size=(80, 24))
+
+
+@pytest.mark.parametrize(("name", "width", "shown"), [
+    ("discriminator/loss", 18, "discriminator/loss"), ("discriminator/loss", 11, "discr…/loss"),
+    ("generator/loss", 11, "gener…/loss"), ("lr/discriminator", 11, "lr/discrim…"), ("a\x1b[2Jlonger", 8, r"a\x1b[2…"),
+])  # fmt: skip
+def test_names_of_metrics(name, width, shown):
+    assert clip_metric(name, width) == shown
 
 
 def test_compare(drive, home):

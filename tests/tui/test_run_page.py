@@ -65,6 +65,8 @@ def test_overview(drive, home):
         ):
             assert text in shown
         assert "model.hidden" not in shown
+        export = next(line for line in shown.splitlines() if "gentool runs export" in line)
+        assert len(export.rstrip()) > 105  # over the empty column beside it, to the panel's end
         await pilot.press("d")
         await until(pilot, lambda: "model.hidden" in text_of(app))
         grid = page.query_one("#items")

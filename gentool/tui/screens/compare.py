@@ -19,7 +19,8 @@ from gentool.runs.index import LogIndex
 from gentool.runs.metrics import key_metric, key_rank
 from gentool.runs.reader import RunView
 from gentool.show import units
-from gentool.tui.follow import Followed, clip_left, smoother
+from gentool.show.text import cell_width, clip
+from gentool.tui.follow import Followed, clip_metric, smoother
 from gentool.tui.page import Page, binding
 from gentool.tui.screens.runs import STATUS_LOOK, short_name
 from gentool.tui.theme import curve_colors
@@ -29,6 +30,7 @@ from gentool.tui.widgets.plot import Line, Plot, value_at
 
 VIEWS = (("differences", "Differences"), ("curves", "Curves"), ("samples", "Samples"))
 LETTERS = "ABCD"
+LEGEND = 33  # cells of a line of the legend
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class ComparePage(Page):
         return self.query_one(Plot)
 
     def _metric_cell(self, name: str, key: str, width: int) -> Cell:
-        return clip_left(name, width), "text" if name == self.metric else "soft"
+        return clip_metric(name, width), "text" if name == self.metric else "soft"
 
     @on(Grid.Moved, "#metrics")
     def _moved(self, event: Grid.Moved) -> None:
@@ -195,8 +197,8 @@ class ComparePage(Page):
             curve = one.curve(self.metric, self.x)
             value = value_at(curve, at) if at is not None else curve.y[-1] if curve.y else None
             figure = units.number(value)
-            name = short_name(run)[: max(4, 29 - len(figure))]
-            space = " " * max(1, 33 - 5 - len(name) - len(figure))
+            name = clip(short_name(run), LEGEND - 6 - len(figure))
+            space = " " * (LEGEND - 5 - cell_width(name) - len(figure))
             lines.append(Content.assemble((f"━━ {LETTERS[i]} ", colors[i]), name, space, figure))
         self.query_one("#legend", Static).update(Content("\n").join(lines))
 

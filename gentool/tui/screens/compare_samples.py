@@ -48,10 +48,9 @@ class Beside(Vertical):
     def show(self, shot: Shot | None, found: Look | None) -> None:
         """Show what was found in a shot's file; None: there is none."""
         self.shot = shot
-        step = f"  step {shot.step:,}" if shot is not None and shot.step is not None else ""
-        self.query_one(Bar).show(
-            [Part(f"{self.letter} ", "here"), Part(short_name(self.run_view), "strong"), Part(step, "soft")]
-        )
+        step = f"step {shot.step:,}" if shot is not None and shot.step is not None else ""
+        name = [Part(f"{self.letter} ", "here"), Part(short_name(self.run_view), "strong")]
+        self.query_one(Bar).show(name, [Part(step, "soft")] if step else ())
         pictures, words = self.query_one(Pictures), self.query_one(VerticalScroll)
         text = found.text if found is not None else None
         words.display, pictures.display = text is not None, text is None

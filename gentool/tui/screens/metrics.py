@@ -17,7 +17,7 @@ from gentool.runs.index import LogIndex
 from gentool.runs.reader import RunView
 from gentool.show import units
 from gentool.show.text import safe_text
-from gentool.tui.follow import Followed, clip_left, smoother
+from gentool.tui.follow import Followed, clip_metric, smoother
 from gentool.tui.page import Pane, binding
 from gentool.tui.store import Stamp, stamp_of
 from gentool.tui.widgets.grid import Cell, Column, Grid
@@ -204,7 +204,7 @@ class MetricsPane(Pane):
         if key == "name":
             if series.run:
                 return [("★ ", "mark"), (series.run[11:] or series.run, "text"), (f" {series.name}", "soft")]
-            return clip_left(series.name, width), "text" if color is not None else "soft"
+            return clip_metric(series.name, width), "text" if color is not None else "soft"
         return units.number(self._value(series)), "text" if color is not None else "soft"
 
     def _value(self, series: Series) -> float | None:

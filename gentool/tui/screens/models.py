@@ -56,7 +56,7 @@ class ModelsPage(Page):
 
     def body(self) -> Iterable[Widget]:
         columns = (
-            Column("name", "MODEL", 12, grow=1, most=18, sorts=False),
+            Column("name", "MODEL", 16, grow=1, most=18, sorts=False),
             Column("ships", "SHIPS", 5, right=True, sorts=False),
             Column("runs", "RUNS", 4, right=True, sorts=False),
             Column("about", "", 16, grow=6, priority=1, sorts=False),

@@ -294,15 +294,16 @@ class Grid(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         elif i == self.cursor or i == self._hover:
             over = self.get_component_rich_style("grid--hover", partial=True)
         segments: list[Segment] = []
-        for n, (column, wide) in enumerate(self._layout(width)):
-            pieces = self.cell(self.rows[i], column.key, wide)
-            if isinstance(pieces, str):
-                pieces = ((pieces, "text"),)
-            elif pieces and isinstance(pieces[0], str):
-                pieces = (pieces,)  # type: ignore[assignment]
-            if n:
+        cells = [
+            (column, wide, _pieces(self.cell(self.rows[i], column.key, wide))) for column, wide in self._layout(width)
+        ]
+        while cells:
+            column, wide, pieces = cells.pop(0)
+            while cells and not column.right and not any(text for text, _ in cells[0][2]):
+                wide += GAP + cells.pop(0)[1]  # over the empty cells beside it
+            if segments:
                 segments.append(Segment(" " * GAP, base))
-            self._cell(segments, pieces, wide, column.right, base)  # type: ignore[arg-type]
+            self._cell(segments, pieces, wide, column.right, base)
         strip = Strip(segments).adjust_cell_length(width, base)
         return Strip(Segment.apply_style(strip, post_style=over), width) if over else strip
 
@@ -337,3 +338,12 @@ class Grid(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             space = " " * (wide - cell_width(text))
             segments.append(Segment(space + text if column.right else text + space, style))
         return Strip(segments).adjust_cell_length(width, base)
+
+
+def _pieces(cell: Cell) -> Sequence[Piece]:
+    """What stands in a cell, in pieces."""
+    if isinstance(cell, str):
+        return ((cell, "text"),)
+    if cell and isinstance(cell[0], str):
+        return (cell,)  # type: ignore[return-value]
+    return cell  # type: ignore[return-value]
