@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -217,12 +217,27 @@ def order(runs: Sequence[RunView], key: str) -> list[RunView]:
     """Runs by a key, rising; ``-KEY`` falling. Runs without a value come last, equal ones stay in their order."""
     name = key.removeprefix("-")
     found = [(run, value(run, name)) for run in runs]
-    have = [(run, v) for run, v in found if v is not None and v == v]
-    if not have and runs and name not in KEYS:
+    if runs and all(v is None or v != v for _, v in found) and name not in KEYS:
         _refuse(name, runs)
+    return _ordered_by(found, key.startswith("-"))
+
+
+def arranged(runs: Iterable[RunView], query: Query, sort: str, falls: bool) -> list[RunView]:
+    """The runs that a query keeps: pinned ones first, then by a key, the newest first where that says nothing."""
+    kept = [run for run in runs if query.holds(run)]
+    kept.sort(key=lambda run: (run.started or 0.0, run.name), reverse=not (sort == "age" and falls))
+    if sort != "age":
+        kept = _ordered_by([(run, figure(run, sort)) for run in kept], falls)
+    kept.sort(key=lambda run: not run.marks.pinned)
+    return kept
+
+
+def _ordered_by(found: Sequence[tuple[RunView, Any]], falls: bool) -> list[RunView]:
+    """Runs by a value of each; those without one last, equal ones in their order."""
+    have = [(run, v) for run, v in found if v is not None and v == v]
     numbers = all(isinstance(v, int | float) for _, v in have)
-    by = sorted(have, key=lambda one: one[1] if numbers else str(one[1]), reverse=key.startswith("-"))
-    return [run for run, _ in by] + [run for run, v in found if v is None or v != v]
+    have.sort(key=lambda one: one[1] if numbers else str(one[1]), reverse=falls)
+    return [run for run, _ in have] + [run for run, v in found if v is None or v != v]
 
 
 def _refuse(key: str, runs: Sequence[RunView]) -> None:

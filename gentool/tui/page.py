@@ -97,16 +97,8 @@ class Page(Screen[None], inherit_bindings=False):
 
     def where(self) -> list[Part]:
         """The left of the top line: the tabs, the one that is open marked."""
-        parts = [Part("gentool", "strong", "app.tab('runs')"), Part("   ")]
-        for number, place in enumerate(TABS, 1):
-            here = place.name == self.TAB
-            action = f"app.tab('{place.name}')"
-            parts += [
-                Part(f"{number} ", "soft", action),
-                Part(place.title, "here" if here else "text", action),
-                Part("   "),
-            ]
-        return parts
+        tabs = numbered([(place.name, place.title) for place in TABS], self.TAB, "app.tab", gap="   ")
+        return [Part("gentool", "strong", "app.tab('runs')"), Part("   "), *tabs]
 
     def status(self) -> list[Part]:
         """The right of the top line: the folder and how many runs are in it."""
@@ -169,6 +161,15 @@ class Pane(Widget):
             if widget.focusable:
                 widget.focus()
                 return
+
+
+def numbered(places: Iterable[tuple[str, str]], here: str, action: str, gap: str = "  ") -> list[Part]:
+    """Tabs of a bar from (name, title), each under its number, the one that is open marked; a click is ``action('name')``."""
+    parts: list[Part] = []
+    for number, (name, title) in enumerate(places, 1):
+        call = f"{action}('{name}')"
+        parts += [Part(f"{number} ", "soft", call), Part(title, "here" if name == here else "text", call), Part(gap)]
+    return parts
 
 
 def short_path(path: Path, most: int = 200) -> str:

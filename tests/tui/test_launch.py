@@ -18,7 +18,8 @@ from gentool.config import Layer, parse_set, resolve
 from gentool.errors import UsageError
 from gentool.runs import control
 from gentool.runs.reader import list_runs, read_run
-from gentool.tui.screens.launch import LaunchPage, Recipe
+from gentool.tui.recipe import Recipe
+from gentool.tui.screens.launch import LaunchPage
 
 
 def values(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from gentool.runs.files import process_start
 from gentool.runs.marks import read_marks
 from gentool.tui.screens.compare import ComparePage
 from gentool.tui.screens.run import RunPage
-from gentool.tui.screens.runs import RunsPage, short, short_name
+from gentool.tui.screens.runs import RunsPage
+from gentool.tui.wording import short, short_name
 
 
 def rows(first, count=40):

@@ -14,19 +14,20 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from gentool.runs.describe import differing_keys, run_costs, shown_value, wants_log
+from gentool.runs.describe import differing_keys, run_costs, shown_value
 from gentool.runs.index import LogIndex
 from gentool.runs.metrics import key_metric, key_rank
 from gentool.runs.reader import RunView
 from gentool.show import units
 from gentool.show.text import cell_width, clip
-from gentool.tui.follow import Followed, clip_metric, smoother
-from gentool.tui.page import Page, binding
-from gentool.tui.screens.runs import STATUS_LOOK, short_name
+from gentool.tui.curves import CURVE_KEYS, Curves
+from gentool.tui.follow import Followed, clip_metric
+from gentool.tui.page import Page, binding, numbered
 from gentool.tui.theme import curve_colors
 from gentool.tui.widgets.bar import Part
 from gentool.tui.widgets.grid import Cell, Column, Grid
-from gentool.tui.widgets.plot import Line, Plot, value_at
+from gentool.tui.widgets.plot import Line, Plot
+from gentool.tui.wording import STATUS_LOOK, short_name
 
 VIEWS = (("differences", "Differences"), ("curves", "Curves"), ("samples", "Samples"))
 LETTERS = "ABCD"
@@ -42,7 +43,7 @@ class Row:
     values: tuple[str, ...] = ()
 
 
-class ComparePage(Page):
+class ComparePage(Curves, Page):
     """Differences, curves, samples of a few runs."""
 
     CSS = """
@@ -56,12 +57,7 @@ class ComparePage(Page):
         *(binding(str(number), f"view('{name}')", title) for number, (name, title) in enumerate(VIEWS, 1)),
         binding("tab,right_square_bracket", "next(1)", "Next tab", key_display="tab", show=True),
         binding("shift+tab,left_square_bracket", "next(-1)", "Tab before"),
-        binding("plus,equals_sign", "smooth(1)", "Smooth", key_display="+", show=True),
-        binding("minus", "smooth(-1)", "Smooth less", key_display="-"),
-        binding("L", "log", "Log scale", show=True),
-        binding("x", "x", "Step or time", show=True),
-        binding("left,comma", "look(-1)", "Read off values to the left"),
-        binding("right,full_stop", "look(1)", "Read off values to the right"),
+        *CURVE_KEYS,
         binding("escape,h,backspace,q", "app.leave", "Back", show=True, key_display="esc"),
     ]
 
@@ -71,8 +67,6 @@ class ComparePage(Page):
         self.current = "differences"
         self.followed = [Followed(LogIndex(run.path)) for run in runs]
         self.metric = ""
-        self.x, self.smooth = "step", 0
-        self.log_y: bool | None = None
         self._busy = False
 
     def body(self) -> Iterable[Widget]:
@@ -99,11 +93,7 @@ class ComparePage(Page):
 
     def where(self) -> list[Part]:
         parts = [Part("‹ ", "key", "app.leave"), Part(f"{len(self.runs)} runs", "strong", "app.leave"), Part("   ")]
-        for number, (name, title) in enumerate(VIEWS, 1):
-            action = f"screen.view('{name}')"
-            here = name == self.current
-            parts += [Part(f"{number} ", "soft", action), Part(title, "here" if here else "text", action), Part("  ")]
-        return parts
+        return parts + numbered(VIEWS, self.current, "screen.view")
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -160,10 +150,6 @@ class ComparePage(Page):
 
     # -- curves -------------------------------------------------------------------------------------------------------
 
-    @property
-    def plot(self) -> Plot:
-        return self.query_one(Plot)
-
     def _metric_cell(self, name: str, key: str, width: int) -> Cell:
         return clip_metric(name, width), "text" if name == self.metric else "soft"
 
@@ -177,14 +163,9 @@ class ComparePage(Page):
     def draw(self) -> None:
         """Draw the metric of every run that has it, and the legend."""
         curves = [one.curve(self.metric, self.x) for one in self.followed]
-        log_y = wants_log(curves) if self.log_y is None else self.log_y
         lines = [Line(curve, i) for i, curve in enumerate(curves) if curve.x]
-        said = [self.metric, "log scale" if log_y else "", f"mean of {self.smooth} %" if self.smooth else ""]
         self.plot.nothing = "No metrics yet in these runs." if not self.metric else "No run has a value of it."
-        x_name = "step" if self.x == "step" else "min"
-        self.plot.show_lines(
-            lines, title=" · ".join(filter(None, said)), x_name=x_name, log_y=log_y, smooth=self.smooth
-        )
+        self.show_curves(curves, lines, self.metric)
         self._legend()
 
     @on(Plot.Pointed)
@@ -195,8 +176,7 @@ class ComparePage(Page):
             lines.append(Content.styled(f"at {at:,.0f}" if self.x == "step" else f"at {at:.1f} min", "$soft"))
         for i, (run, one) in enumerate(zip(self.runs, self.followed, strict=True)):
             curve = one.curve(self.metric, self.x)
-            value = value_at(curve, at) if at is not None else curve.y[-1] if curve.y else None
-            figure = units.number(value)
+            figure = units.number(self.read_off(curve))
             name = clip(short_name(run), LEGEND - 6 - len(figure))
             space = " " * (LEGEND - 5 - cell_width(name) - len(figure))
             lines.append(Content.assemble((f"━━ {LETTERS[i]} ", colors[i]), name, space, figure))
@@ -231,22 +211,6 @@ class ComparePage(Page):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.current == "curves" if action in ("smooth", "log", "x", "look") else True
-
-    def action_smooth(self, by: int) -> None:
-        self.smooth = smoother(self.smooth, by)
-        self.draw()
-
-    def action_log(self) -> None:
-        self.log_y = not self.plot.log_y
-        self.draw()
-
-    def action_x(self) -> None:
-        self.x = "t" if self.x == "step" else "step"
-        self.plot.point(None)
-        self.draw()
-
-    def action_look(self, by: int) -> None:
-        self.plot.step(by)
 
 
 def difference_rows(runs: list[RunView], followed: list[Followed]) -> list[Row]:

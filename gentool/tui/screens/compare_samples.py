@@ -15,11 +15,11 @@ from gentool.runs.gallery import SAMPLES, Look, Shot, look, shots
 from gentool.runs.reader import RunView
 from gentool.show.text import safe_text
 from gentool.tui.page import binding
-from gentool.tui.screens.runs import short_name
 from gentool.tui.screens.samples import album_of
 from gentool.tui.widgets.bar import Bar, Part
 from gentool.tui.widgets.pictures import Pictures
 from gentool.tui.widgets.slider import Slider
+from gentool.tui.wording import short_name
 
 
 class Beside(Vertical):

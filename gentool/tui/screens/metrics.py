@@ -12,16 +12,16 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 
 from gentool.evaluating import Curve
-from gentool.runs.describe import wants_log
 from gentool.runs.index import LogIndex
 from gentool.runs.reader import RunView
 from gentool.show import units
 from gentool.show.text import safe_text
-from gentool.tui.follow import Followed, clip_metric, smoother
+from gentool.tui.curves import CURVE_KEYS, Curves
+from gentool.tui.follow import Followed, clip_metric
 from gentool.tui.page import Pane, binding
 from gentool.tui.store import Stamp, stamp_of
 from gentool.tui.widgets.grid import Cell, Column, Grid
-from gentool.tui.widgets.plot import Line, Plot, value_at
+from gentool.tui.widgets.plot import Line, Plot
 
 MOST_PINNED = 5
 REDRAW = 0.25  # seconds between two drawings at the least
@@ -45,7 +45,7 @@ class SeriesGrid(Grid[Series]):
     BINDINGS: ClassVar[list[BindingType]] = [binding("enter,l", "choose", "Show or hide")]
 
 
-class MetricsPane(Pane):
+class MetricsPane(Curves, Pane):
     """A list of series, and the plot of those that are chosen."""
 
     DEFAULT_CSS = """
@@ -56,13 +56,8 @@ class MetricsPane(Pane):
     BINDINGS: ClassVar[list[BindingType]] = [
         binding("space", "switch", "Show or hide", show=True, key_display="space"),
         binding("o", "only", "Only this", show=True),
-        binding("plus,equals_sign", "smooth(1)", "Smooth", show=True, key_display="+"),
-        binding("minus", "smooth(-1)", "Smooth less", key_display="-"),
-        binding("L", "log", "Log scale", show=True),
-        binding("x", "x", "Step or time", show=True),
+        *CURVE_KEYS,
         binding("P", "overlay", "Pinned runs", show=True),
-        binding("left,comma", "look(-1)", "Read off values to the left"),
-        binding("right,full_stop", "look(1)", "Read off values to the right"),
         binding("n", "look_nowhere", "Newest values"),
         binding("Y", "copy_values", "Copy the curve under the cursor as CSV"),
     ]
@@ -72,8 +67,7 @@ class MetricsPane(Pane):
         self.followed = Followed(LogIndex(run.path))
         self.pinned: dict[str, Followed] = {}
         self.shown: dict[str, int] | None = None  # keys of the chosen series with their colours
-        self.x, self.smooth, self.overlay = "step", 0, True
-        self.log_y: bool | None = None  # None: where it shows more
+        self.overlay = True
         self._colors: dict[str, int] = {}
         self._busy = False
         self._stamps: list[tuple[str, Stamp]] = []
@@ -89,10 +83,6 @@ class MetricsPane(Pane):
     @property
     def grid(self) -> Grid[Series]:
         return self.query_one("#series", Grid)
-
-    @property
-    def plot(self) -> Plot:
-        return self.query_one(Plot)
 
     def on_resize(self) -> None:
         self.set_class(self.size.width < 100, "narrow")
@@ -177,23 +167,17 @@ class MetricsPane(Pane):
         chosen = self.chosen()
         self._colors = {series.key: color for series, _, color in chosen}
         curves = [curve for _, curve, _ in chosen]
-        log_y = wants_log(curves) if self.log_y is None else self.log_y
-        said = [", ".join(dict.fromkeys(series.name for series, _, _ in chosen if not series.run))]
-        said += ["log scale"] if log_y else []
-        said += [f"mean of {self.smooth} %"] if self.smooth else []
-        held = self.followed.metrics
+        names = ", ".join(dict.fromkeys(series.name for series, _, _ in chosen if not series.run))
+        held, more = self.followed.metrics, []
         if held.lines > 2 * len(held.rows):
-            said.append(f"{len(held.rows):,} of {held.lines:,} lines")
+            more.append(f"{len(held.rows):,} of {held.lines:,} lines")
         if held.garbage:
-            said.append(f"{held.garbage} unreadable")
+            more.append(f"{held.garbage} unreadable")
         lines = [Line(curve, color) for _, curve, color in reversed(chosen)]
         self.plot.nothing = (
             "Choose a series with space." if held.rows else "No metrics yet: metrics.jsonl is empty or missing."
         )
-        x_name = "step" if self.x == "step" else "min"
-        self.plot.show_lines(
-            lines, title=" · ".join(filter(None, said)), x_name=x_name, log_y=log_y, smooth=self.smooth
-        )
+        self.show_curves(curves, lines, names, more)
         self.grid.refresh()
         self._drawn = time.monotonic()
 
@@ -211,10 +195,7 @@ class MetricsPane(Pane):
         followed = self.pinned.get(series.run) if series.run else self.followed
         if followed is None:
             return None
-        if self.plot.at is not None:
-            return value_at(followed.curve(series.name, self.x), self.plot.at)
-        curve = followed.curve(series.name, self.x)
-        return curve.y[-1] if curve.y else None
+        return self.read_off(followed.curve(series.name, self.x))
 
     @on(Plot.Pointed)
     def _pointed(self, event: Plot.Pointed) -> None:
@@ -247,19 +228,6 @@ class MetricsPane(Pane):
             self.shown = {Series("", series.name).key: 0}
             self._list()
 
-    def action_smooth(self, by: int) -> None:
-        self.smooth = smoother(self.smooth, by)
-        self.draw()
-
-    def action_log(self) -> None:
-        self.log_y = not self.plot.log_y
-        self.draw()
-
-    def action_x(self) -> None:
-        self.x = "t" if self.x == "step" else "step"
-        self.plot.point(None)
-        self.draw()
-
     def action_overlay(self) -> None:
         self.overlay = not self.overlay
         if self.overlay and not self._pinned_views():
@@ -267,9 +235,6 @@ class MetricsPane(Pane):
         self.pinned = {} if not self.overlay else self.pinned
         self._list()
         self.tick()
-
-    def action_look(self, by: int) -> None:
-        self.plot.step(by)
 
     def action_look_nowhere(self) -> None:
         self.plot.point(None)

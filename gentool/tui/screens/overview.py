@@ -19,6 +19,7 @@ from gentool.tui.follow import Followed
 from gentool.tui.page import Pane, binding
 from gentool.tui.widgets.grid import Cell, Column, Grid
 from gentool.tui.widgets.plot import Line, Plot
+from gentool.tui.wording import STATUS_LOOK
 
 _PLAIN = ("default", "model default")  # a value that nobody chose
 
@@ -106,8 +107,6 @@ class OverviewPane(Pane):
         if key == "source":
             return item.source, "soft" if item.source in _PLAIN else "mark"
         if item.name == "status":
-            from gentool.tui.screens.runs import STATUS_LOOK
-
             mark, style = STATUS_LOOK[self.run_view.status]
             return [(f"{mark} ", style), (item.value, style)]
         return item.value, "live" if item.kind == "command" else "soft" if item.source in _PLAIN else "text"

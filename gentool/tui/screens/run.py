@@ -11,10 +11,10 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from gentool.runs.reader import RunView, read_run
-from gentool.tui.page import Page, Pane, binding
+from gentool.tui.page import Page, Pane, binding, numbered
 from gentool.tui.places import PANES
-from gentool.tui.screens.runs import STATUS_LOOK, short_name
 from gentool.tui.widgets.bar import Part
+from gentool.tui.wording import STATUS_LOOK, short_name
 
 
 class RunPage(Page):
@@ -56,14 +56,7 @@ class RunPage(Page):
         name = self.run_view.name if wide else short_name(self.run_view)[:24]
         parts = [Part("‹ ", "key", "screen.back"), Part(name, "strong", "screen.back"), Part(" ")]
         parts += [Part(f"{mark} {self.run_view.status if wide else ''}", style), Part("  " if wide else " ")]
-        for number, place in enumerate(PANES, 1):
-            here, action = place.name == self.current, f"screen.pane('{place.name}')"
-            parts += [
-                Part(f"{number} ", "soft", action),
-                Part(place.title, "here" if here else "text", action),
-                Part("  "),
-            ]
-        return parts
+        return parts + numbered([(place.name, place.title) for place in PANES], self.current, "screen.pane")
 
     def status(self) -> list[Part]:
         run = self.run_view

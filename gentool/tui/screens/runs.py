@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from gentool.runs.marks import Marks, parse_tags, write_marks
 from gentool.runs.reader import RunView
-from gentool.runs.select import Query, figure, parse_query
+from gentool.runs.select import Query, arranged, parse_query
 from gentool.show import units
 from gentool.show.text import safe_text
 from gentool.tui.page import Page, binding, short_path
@@ -24,17 +24,8 @@ from gentool.tui.screens.ask import AskScreen
 from gentool.tui.screens.preview import Preview
 from gentool.tui.widgets.grid import Cell, Column, Grid, Piece
 from gentool.tui.widgets.spark import spark
+from gentool.tui.wording import STATUS_LOOK, short
 
-# How a status looks: told apart without colours too.
-STATUS_LOOK = {
-    "running": ("●", "live"),
-    "done": ("✓", "good"),
-    "interrupted": ("‖", "warn"),
-    "stopped": ("■", "warn"),
-    "failed": ("✗", "bad"),
-    "crashed": ("†", "bad"),
-    "damaged": ("?", "bad"),
-}
 COLUMNS = (
     Column("marks", "", 2, sorts=False),
     Column("id", "RUN", 19, grow=4, most=44),
@@ -395,23 +386,6 @@ def _step(page: RunsPage, run: RunView, width: int) -> Cell:
     return [done, (f"/{short(run.total)}", "soft")]
 
 
-def short_name(run: RunView) -> str:
-    """A run's name without its date."""
-    date, name = run.name[:11], run.name[11:]
-    return safe_text(name if name and date[:4].isdigit() and date[-1] == "_" else run.name)
-
-
-def short(count: int) -> str:
-    """A count in at most five cells: 950, 12.5k, 1.2M."""
-    if count < 10_000:
-        return str(count)
-    for limit, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")):
-        if count >= limit:
-            amount = count / limit
-            return f"{amount:.0f}{unit}" if amount >= 99.95 or amount == round(amount) else f"{amount:.1f}{unit}"
-    return str(count)
-
-
 _CELLS: dict[str, Callable[[RunsPage, RunView, int], Cell]] = {
     "marks": RunsPage._marks,
     "id": _id,
@@ -425,17 +399,3 @@ _CELLS: dict[str, Callable[[RunsPage, RunView, int], Cell]] = {
     "age": lambda page, run, width: (units.age(None if run.started is None else time.time() - run.started), "soft"),
     "tags": lambda page, run, width: (" ".join(run.marks.tags), "live"),
 }
-
-
-def arranged(runs: Iterable[RunView], query: Query, sort: str, falls: bool) -> list[RunView]:
-    """The runs that a query keeps: pinned ones first, then by a key, the newest first where that says nothing."""
-    kept = [run for run in runs if query.holds(run)]
-    kept.sort(key=lambda run: (run.started or 0.0, run.name), reverse=not (sort == "age" and falls))
-    if sort != "age":
-        found = [(figure(run, sort), run) for run in kept]
-        have = [(v, run) for v, run in found if v is not None and v == v]
-        numbers = all(isinstance(v, int | float) for v, _ in have)
-        have.sort(key=lambda one: one[0] if numbers else str(one[0]), reverse=falls)
-        kept = [run for _, run in have] + [run for v, run in found if v is None or v != v]
-    kept.sort(key=lambda run: not run.marks.pinned)
-    return kept
