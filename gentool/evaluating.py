@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -82,6 +82,21 @@ class HeatMap:
         most = self.most or max((v for row in self.values for v in row if math.isfinite(v)), default=1.0) or 1.0
         return [[value / most for value in row] for row in self.values]
 
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; what is not finite is null."""
+        return asdict(self) | {"values": [[v if math.isfinite(v) else None for v in row] for row in self.values]}
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> HeatMap:
+        """What `to_json` gave, null as NaN; `KeyError`, `TypeError` or `ValueError` for anything else."""
+        values = [[math.nan if value is None else float(value) for value in row] for row in given["values"]]
+        rows, columns = ([str(word) for word in given[side]] for side in ("rows", "columns"))
+        if len(values) != len(rows) or any(len(row) != len(columns) for row in values):
+            raise ValueError("a heat map has one value for each row and column")
+        first, second = given["axes"]
+        most = None if given["most"] is None else float(given["most"])
+        return cls(str(given["name"]), values, rows, columns, str(given["title"]), (str(first), str(second)), most)
+
 
 @dataclass
 class Report:
@@ -109,7 +124,7 @@ class Report:
             "scalars": {s.name: s.to_json() for s in self.scalars},
             "table": self.table,
             "curves": [{"name": c.name, "x": list(c.x), "y": list(c.y)} for c in self.curves],
-            **({"heatmaps": [asdict(h) for h in self.heatmaps]} if self.heatmaps else {}),
+            **({"heatmaps": [h.to_json() for h in self.heatmaps]} if self.heatmaps else {}),
             **({"extra": self.extra} if self.extra else {}),
         }
 

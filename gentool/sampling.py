@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gentool.data.batch import Batch
+    from gentool.evaluating import HeatMap
     from gentool.specs import SamplerSpec
 
 
@@ -65,7 +66,8 @@ class Samples:
     and `truth` is what there is on them, where that is known.
 
     `columns` lays a picture out (None: near square); `captions` has one string an item; `title` says what a view shows;
-    detections of a score of at least `least` are drawn.
+    detections of a score of at least `least` are drawn. heatmaps: what a model looked at as it made them, by kind
+    ({"attention": […]}), one map an item; a preview keeps them beside what was made, under the kind's name.
     """
 
     images: Tensor | None = None
@@ -80,6 +82,7 @@ class Samples:
     columns: int | None = None
     captions: list[str] | None = None
     title: str = ""
+    heatmaps: dict[str, list[HeatMap]] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -70,15 +70,19 @@ class Bar:
 
 def preview(made: Plan, trainer: Trainer, step: int, *, quiet: bool = True) -> Path | None:
     """What the model makes with its current (averaged) weights, into samples/<step>.png or .txt, and what it makes of
-    eight held-out pictures beside; None where it makes nothing that can be looked at. Of a text the first lines are
-    shown, too."""
+    eight held-out pictures, and what it looked at, beside; None where it makes nothing that can be looked at. Of a text
+    the first lines are shown, too."""
     pairs = reconstructions(made, trainer, 8)
     if pairs is not None:
         keep(pairs, trainer.folder.path / "samples" / f"{step:06d}-reconstructions")
     shown = made_by(made, trainer, made.config["preview"].n)
     if shown is None:
         return None
+    from gentool.runs.maps import write_maps
+
     path = keep(shown, trainer.folder.path / "samples" / f"{step:06d}")
+    for kind, maps in shown.heatmaps.items():
+        write_maps(path.parent, step, kind, maps)
     if shown.text and not quiet:
         say_text(shown, f"step {step}", lines=4)
     return path

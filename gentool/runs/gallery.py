@@ -2,6 +2,7 @@
 
 000500.png, 000500.txt           what the model drew at step 500: the kind "samples"
 000500-reconstructions.png       another kind at that step
+000500-attention.json            heat maps (gentool.runs.maps), another kind
 vae-interpolate.png              without a step: drawn afterwards, the kind "drawn"
 """
 
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from gentool.evaluating import HeatMap
+from gentool.runs.maps import LARGEST, parse_maps
 from gentool.runs.metrics import open_regular
 from gentool.show.text import safe_text
 
@@ -51,7 +54,8 @@ class Found:
 
 @dataclass(frozen=True)
 class Look:
-    """What a file holds: pictures (n, H, W, C), each with its caption, laid out in columns; or a text; or a problem.
+    """What a file holds: pictures (n, H, W, C), each with its caption, laid out in columns; or a text; or heat maps; or a
+    problem.
 
     Of a detector's, each picture is the top left of its canvas (`sizes`), `found` says what was found on it, `truth` what
     is there (empty where that is not known of all); `least` is the score from which boxes are to be drawn at first.
@@ -62,6 +66,7 @@ class Look:
     captions: Sequence[str] = ()
     title: str = ""
     text: str | None = None
+    maps: Sequence[HeatMap] = ()
     problem: str = ""
     sizes: Sequence[tuple[int, int]] = ()
     found: Sequence[Found] = ()
@@ -76,14 +81,18 @@ def shots(run: Path) -> dict[str, list[Shot]]:
     with contextlib.suppress(OSError), os.scandir(run / "samples") as entries:
         for entry in entries:
             stem, dot, ending = entry.name.rpartition(".")
-            if entry.name[0] == "." or not dot or ending not in ("png", "txt"):
+            if entry.name[0] == "." or not dot or ending not in ("png", "txt", "json"):
                 continue
             with contextlib.suppress(OSError):
                 about = entry.stat()
                 named = _NAME.fullmatch(stem)
+                if ending == "json" and not (named and named[2]):
+                    continue
                 kind = (named[2] or SAMPLES) if named else DRAWN
                 step = int(named[1]) if named else None
                 found.append(Shot(kind, step, Path(entry.path), (about.st_mtime_ns, about.st_size)))
+    drawn = {shot.path.stem for shot in found if shot.path.suffix != ".json"}
+    found = [shot for shot in found if shot.path.suffix != ".json" or shot.path.stem not in drawn]  # else a sidecar
     found.sort(key=lambda shot: (shot.step if shot.step is not None else shot.stamp[0], shot.path.name))
     kinds = {shot.kind for shot in found}
     order = sorted(kinds, key=lambda kind: (kind != SAMPLES, kind == DRAWN, kind))
@@ -109,6 +118,8 @@ def look(path: Path) -> Look:
                 data = file.read(MAX_TEXT + 1)
                 cut = "\n…" if len(data) > MAX_TEXT else ""
                 return Look(text=data[:MAX_TEXT].decode("utf-8", "replace") + cut)
+            if path.suffix == ".json":
+                return Look(maps=parse_maps(file.read(LARGEST + 1)))
             size = os.fstat(file.fileno()).st_size
             if not size:
                 return Look(problem=f"{name} is empty.")
@@ -122,6 +133,8 @@ def look(path: Path) -> Look:
             return _picture(file, name)
     except OSError as error:
         return Look(problem=f"{name} cannot be read: {error.strerror or error}.")
+    except ValueError as error:
+        return Look(problem=f"{name} cannot be shown: {safe_text(error)[:160]}.")
 
 
 def _picture(file: IO[bytes], name: str) -> Look:

@@ -70,8 +70,9 @@ def _widths(words: Sequence[str], room: int) -> tuple[list[int], int]:
 
 def _cell(share: float, width: int, depth: str | None, unicode: bool) -> str:
     """One value as its percentage; on a terminal with colours on its shade, else with a shade beside it."""
+    share = min(max(share, -0.99), 9.99) if math.isfinite(share) else share
     percent = round(100 * share) if math.isfinite(share) else None
-    number = "?" if percent is None else str(min(max(percent, -99), 999)) if percent else ""
+    number = "?" if percent is None else str(percent) if percent else ""
     if depth is None:
         shade = _SHADES[min(4, max(0, int(5 * share)))] if unicode and percent else ""
         return pad(number + (shade or " "), width, "right")

@@ -97,6 +97,7 @@ def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
             origins=None,
             truth=None,
             captions=None,
+            heatmaps={},
         )
     room = most - len(kept)
     if room > 0:
@@ -112,6 +113,8 @@ def _join(kept: Samples | None, chunk: Samples, most: int) -> Samples:
             words = getattr(chunk, name)
             if words is not None:
                 setattr(kept, name, (getattr(kept, name) or []) + words[:room])
+        for kind, maps in chunk.heatmaps.items():
+            kept.heatmaps[kind] = kept.heatmaps.get(kind, []) + maps[:room]
     return kept
 
 

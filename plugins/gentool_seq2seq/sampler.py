@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from gentool import Partial, Samples, Step, UsageError
+from gentool import HeatMap, Partial, Samples, Step, UsageError
 from gentool_seq2seq.search import Hypothesis, Search, Unfinished, progress
-from gentool_seq2seq.words import encoded, written
+from gentool_seq2seq.words import encoded, heat_map, written
 
 MOST_SENTENCES = 10_000  # of one prompt
 
@@ -101,7 +101,8 @@ def _translations(
             text = _so_far(model, sources, found.ids, own) if len(sources) == n == 1 else None
             yield Partial(min(done, total), total, text=text)
         else:
-            yield Samples(text=_texts(model, sources, found, own, replace))
+            maps = _maps(model, sources, found, source.tolist()) if own and model.attention is not None else {}
+            yield Samples(text=_texts(model, sources, found, own, replace), heatmaps=maps)
 
 
 def _texts(
@@ -111,6 +112,14 @@ def _texts(
     for source, hypotheses in zip(sources, found, strict=True):
         made += [(f"{source}\t" if own else "") + written(model, source, one, replace=replace) for one in hypotheses]
     return made
+
+
+def _maps(
+    model: Any, sources: Sequence[str], found: Sequence[Sequence[Hypothesis]], ids: Sequence[Sequence[int]]
+) -> dict[str, list[HeatMap]]:
+    """What each translation looked at: of the model's own sentences, by which a training is watched."""
+    every = zip(sources, found, ids, strict=True)
+    return {"attention": [heat_map(model, text, one, row) for text, hypotheses, row in every for one in hypotheses]}
 
 
 def _so_far(model: Any, sources: Sequence[str], found: Sequence[Sequence[int]], own: bool) -> list[str]:

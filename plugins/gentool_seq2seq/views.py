@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from gentool import Batch, Context, HeatMap, Report, Samples, UsageError
+from gentool import Batch, Context, Report, Samples, UsageError
 from gentool_seq2seq.sampler import sentences_of
 from gentool_seq2seq.search import Search, search
-from gentool_seq2seq.words import encoded, grouped, plain, written
+from gentool_seq2seq.words import encoded, heat_map
 
 if TYPE_CHECKING:
     from gentool_seq2seq import AttentionConfig
 
 
 class AttentionMap:
-    """A heat map of each sentence: rows are the words of its translation, columns its own, cells alpha_ij in percent.
-
-    Of words cut into several tokens the weights of the source's tokens are summed, those of the translation's averaged,
-    so that every row still sums to 1.
-    """
+    """A heat map of each sentence: rows are the words of its translation, columns its own, cells alpha_ij in percent."""
 
     def __init__(self, config: AttentionConfig, context: Context) -> None:
         self.config, self.context = config, context
@@ -46,23 +41,12 @@ class AttentionMap:
         found = search(model, source, length, Search(beam=self.config.width), step=self.context.step)
         maps, table = [], []
         for number, (sentence, hypotheses) in enumerate(zip(sentences, found, strict=True), 1):
-            one = hypotheses[0]
-            assert one.attention is not None
-            rows, columns, weights = self.words(sentence, one.tokens, one.attention, source[number - 1].tolist())
-            text = written(model, sentence, one, replace=True)
-            maps.append(
-                HeatMap(
-                    name=str(number),
-                    values=weights.tolist(),
-                    rows=rows,
-                    columns=columns,
-                    title=f"{sentence} → {text}",
-                    axes=("translation", "source"),
-                )
-            )
-            for word, row in zip(rows, weights, strict=True):
-                best = int(row.argmax())
-                table.append({"translation": word, "looks most at": columns[best], "%": round(100 * float(row[best]))})
+            ids = source[number - 1].tolist()
+            heat = heat_map(model, sentence, hypotheses[0], ids, name=str(number), one_by_one=self.config.pieces)
+            maps.append(heat)
+            for word, row in zip(heat.rows, heat.values, strict=True):
+                share, best = max((share, -j) for j, share in enumerate(row))
+                table.append({"translation": word, "looks most at": heat.columns[-best], "%": round(100 * share)})
         kind = {"additive": "additive", "dot": "scaled dot-product", "general": "general"}[model.config.attention]
         return Report(
             name="attention",
@@ -70,20 +54,3 @@ class AttentionMap:
             heatmaps=maps,
             table=table,
         )
-
-    def words(
-        self, sentence: str, tokens: list[int], alpha: Tensor, source: list[int]
-    ) -> tuple[list[str], list[str], Tensor]:
-        """(the translation's words, the source's, weights between them), <end> among both."""
-        model: Any = self.context.model
-        ids = source[: source.index(model.source.end) + 1]
-        left = [*tokens, model.target.end][: len(alpha)]
-        shown = [*model.source.pieces(plain(model, sentence)), model.source.token(model.source.end)]
-        shown = [text if token == model.source.unk else model.source.token(token) for text, token in zip(shown, ids)]
-        columns, rows = grouped(model.source, ids, shown), grouped(model.target, left)
-        if self.config.pieces:
-            columns = [(text, [place]) for place, text in enumerate(shown)]
-            rows = [(model.target.token(token), [place]) for place, token in enumerate(left)]
-        summed = torch.stack([alpha[:, places].sum(1) for _, places in columns], 1)
-        weights = torch.stack([summed[places].mean(0) for _, places in rows])
-        return [word for word, _ in rows], [word for word, _ in columns], weights

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gentool import UsageError
+from gentool import HeatMap, UsageError
 from gentool.show.text import safe_text
 from gentool_seq2seq.search import Hypothesis
 
@@ -54,6 +54,35 @@ def pieces(model: Any, source: str, found: Hypothesis, *, replace: bool) -> list
 def written(model: Any, source: str, found: Hypothesis, *, replace: bool) -> str:
     """A translation as text."""
     return str(model.target.join(pieces(model, source, found, replace=replace)))
+
+
+def heat_map(
+    model: Any, sentence: str, found: Hypothesis, source: Sequence[int], *, name: str = "", one_by_one: bool = False
+) -> HeatMap:
+    """alpha_ij of a translation: rows are its words, columns the source's (whose ids are `source`), <end> among both.
+
+    Of words cut into several tokens the weights of the source's tokens are summed, those of the translation's averaged, so
+    that every row still sums to 1. one_by_one: a row and a column for each token all the same.
+    """
+    assert found.attention is not None
+    ids = list(source[: source.index(model.source.end) + 1])
+    left = [*found.tokens, model.target.end][: len(found.attention)]
+    shown = [*model.source.pieces(plain(model, sentence)), model.source.token(model.source.end)]
+    shown = [text if token == model.source.unk else model.source.token(token) for text, token in zip(shown, ids)]
+    columns, rows = grouped(model.source, ids, shown), grouped(model.target, left)
+    if one_by_one:
+        columns = [(text, [place]) for place, text in enumerate(shown)]
+        rows = [(model.target.token(token), [place]) for place, token in enumerate(left)]
+    summed = torch.stack([found.attention[:, places].sum(1) for _, places in columns], 1)
+    weights = torch.stack([summed[places].mean(0) for _, places in rows]) if rows else summed[:0]  # none: spaces alone
+    return HeatMap(
+        name=name,
+        values=weights.tolist(),
+        rows=[word for word, _ in rows],
+        columns=[word for word, _ in columns],
+        title=f"{sentence} → {written(model, sentence, found, replace=True)}",
+        axes=("translation", "source"),
+    )
 
 
 def grouped(tokenizer: Any, ids: Sequence[int], shown: Sequence[str] | None = None) -> list[tuple[str, list[int]]]:

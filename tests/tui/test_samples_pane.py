@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from driving import text_of, until
 from runs_on_disk import make
 
 from gentool.data.pictures import to_jpeg
+from gentool.evaluating import HeatMap
 from gentool.runs.gallery import look, shots
+from gentool.runs.maps import write_maps
 from gentool.show.grid import make_grid, save_png
 from gentool.tui.screens.samples import SamplesPane
+from gentool.tui.widgets.sight import Maps
 
 EVIL = "\x1b]0;owned\x07[bold]\u202e"
 
@@ -218,6 +222,90 @@ def test_true_boxes_in_place_of_those_found(drive, tmp_path):
         assert boxes() == found
 
     drive(tmp_path, play, size=(100, 30))
+
+
+def looked_at(run: Path, step: int, share: float, tall: int = 6) -> None:
+    """Two heat maps at a step, of which the first word looks at the first with that share."""
+    maps = [
+        HeatMap(name, [[share, 1 - share]] + [[0.5, math.nan]] * (tall - 1), [EVIL] * tall, ["one", "two"], title, axes)
+        for name, title, axes in (("1", f"{EVIL} → un", ("translation", "source")), ("2", "deux", ("", "")))
+    ]
+    write_maps(run / "samples", step, "attention", maps)
+
+
+def test_heat_maps_of_every_step(drive, home):
+    run = home / "2026-11-01_vae_0001"
+    for step, share in ((100, 0.125), (200, 0.25), (300, 0.75)):
+        looked_at(run, step, share)
+    assert list(shots(run)) == ["samples", "attention", "reconstructions", "drawn"]
+    seen = look(run / "samples" / "000200-attention.json").maps
+    assert (seen[0].values[0], seen[1].title) == ([0.25, 0.75], "deux")
+    assert math.isnan(seen[0].values[1][1])
+
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        await pilot.press("v")
+        await until(pilot, lambda: "2 maps" in text_of(app))
+        assert "translation × source, in percent" in text_of(app).splitlines()[1]
+        assert " 75" in text_of(app)
+        assert app.focused is pane.sight.query_one(Maps)
+        words = text_of(app)
+        assert "\x1b" not in words
+        assert r"\x1b]0;owned\x07[bold]\u202e → un" in words
+        await pilot.press("comma")
+        await until(pilot, lambda: " 25" in text_of(app) and "step 200" in text_of(app))
+        await pilot.press("v")
+        await until(pilot, lambda: shade(pane) == 100)
+        assert app.focused is pane.query_one("#look")
+        assert pane._shown.step == 200
+
+    drive(home, play, size=(120, 40))
+
+
+def test_the_same_map_stays_in_sight(drive, home):
+    run = home / "2026-11-01_vae_0001"
+    looked_at(run, 100, 0.125, tall=30)
+    looked_at(run, 200, 0.25, tall=50)
+
+    async def play(app, pilot):
+        pane = await opened(app, pilot)
+        await pilot.press("v")
+        maps = pane.sight.query_one(Maps)
+        await until(pilot, lambda: len(maps.maps) == 2)
+        assert maps.seen == 0
+        for key, there in (("right", 1), ("left", 0), ("l", 1)):
+            await pilot.press(key)
+            await until(pilot, lambda n=there: maps.seen == n)
+        await pilot.press("j", "j")
+        await until(pilot, lambda: maps.scroll_offset.y == maps._tops[1] + 2)
+        below = maps.scroll_offset.y
+        await pilot.press("comma")
+        await until(pilot, lambda: pane._shown.step == 100 and maps.scroll_offset.y < below)
+        assert maps.scroll_offset.y == maps._tops[1] + 2
+        await pilot.resize_terminal(60, 20)
+        await until(pilot, lambda: maps.seen == 1)
+
+    drive(home, play)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"\xff", b'{"format": "gentool heat maps 1"}', b'{"format": "gentool heat maps 1", "maps": []}',
+     b'{"format": "gentool heat maps 1", "maps": [{"name": "", "title": "", "axes": ["", ""], "most": 1, "rows": ["a"],'
+     b' "columns": ["b"], "values": [[1, 2]]}]}', b"[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_heat_map(home, data):
+    file = home / "2026-11-01_vae_0001" / "samples" / "000100-attention.json"
+    file.write_bytes(data)
+    assert look(file).problem.startswith("000100-attention.json cannot be shown: ")
+    assert not look(file).maps
+
+
+def test_a_sidecar_is_no_kind_of_its_own(home):
+    run = home / "2026-11-01_vae_0001"
+    for name in ("000100.json", "000300-samples.json", "000200-reconstructions.json", "vae-traverse.json"):
+        (run / "samples" / name).write_text("{}")
+    assert list(shots(run)) == ["samples", "reconstructions", "drawn"]
 
 
 def test_what_is_broken_is_said_and_harms_nothing(drive, home):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -13,13 +12,13 @@ from textual.widgets import Input, Static
 
 from gentool.evaluating import HeatMap
 from gentool.registry import registry
-from gentool.show.heatmap import heatmap_text
 from gentool.show.text import safe_text
 from gentool.specs import EvaluatorSpec, ModelSpec, SamplerSpec, config_fields
 from gentool.tui.page import binding
 from gentool.tui.player.player import Stage
 from gentool.tui.widgets.fields import FieldRow, Setting, setting
-from gentool.tui.widgets.pictures import Album, Pictures
+from gentool.tui.widgets.pictures import Album
+from gentool.tui.widgets.sight import Sight
 from gentool.tui.worker.wire import Message
 
 View = SamplerSpec | EvaluatorSpec
@@ -36,8 +35,6 @@ class LookStage(Stage):
 
     NAME = "look"
     DEFAULT_CSS = """
-    LookStage #maps { height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
-    LookStage #maps Static { width: auto; height: auto; }
     LookStage #options { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,9 +53,7 @@ class LookStage(Stage):
         self.views = views_of(self.player.spec)
         self.view = self.views[0]
         with Vertical(classes="main"):
-            yield Pictures("Press d to see it.", id="look")
-            with VerticalScroll(id="maps", can_focus=True):
-                yield Static("", id="text")
+            yield Sight("Press d to see it.")
         with VerticalScroll(classes="side", can_focus=False):
             names = tuple(one.name for one in self.views)
             yield FieldRow(Setting("view", "choice", self.view.name, "", "", names), note=False, id="view")
@@ -66,11 +61,10 @@ class LookStage(Stage):
             yield Static("", classes="hint", markup=False)
 
     async def on_mount(self) -> None:
-        self.query_one("#maps").display = False
         await self._options()
 
     def focus_first(self) -> None:
-        self.query_one("#maps" if self.query_one("#maps").display else "#look").focus()
+        self.query_one(Sight).front.focus()
 
     async def _options(self) -> None:
         made = [setting(self.view.config, name) for name in config_fields(self.view.config)]
@@ -130,51 +124,24 @@ class LookStage(Stage):
                 self._show_report(message)
 
     def _show_samples(self, message: Message) -> None:
+        sight = self.query_one(Sight)
         if "images" in message.arrays:
             captions = [safe_text(word) for word in message["captions"] or ()]
-            self._pictures(Album(message.arrays["images"], message["columns"], captions))
+            sight.show_pictures(Album(message.arrays["images"], message["columns"], captions), keep=False)
         elif message["text"]:
-            self._words(Text(safe_text("\n\n".join(message["text"]), keep_newlines=True)))
+            sight.show_text("\n\n".join(message["text"]))
         self.player.say(message["title"] or self.view.name)
 
     def _show_report(self, message: Message) -> None:
         """A picture if the report has one, else its heat maps, else its figures."""
-        maps = [_map(given) for given in message.get("heatmaps") or ()]
-        pictures = message["pictures"]
+        maps = [HeatMap.from_json(given) for given in message.get("heatmaps") or ()]
+        sight, pictures = self.query_one(Sight), message["pictures"]
         if pictures:
             about = pictures[0]
-            self._pictures(Album(message.arrays["picture0"], about["columns"]))
+            sight.show_pictures(Album(message.arrays["picture0"], about["columns"]), keep=False)
         elif maps:
-            width = max(30, self.query_one(".main").size.width - 4)
-            depth = "256" if self.app.console.color_system != "truecolor" else "truecolor"
-            if self.app.console.color_system in (None, "standard"):
-                depth = ""
-            drawn = [heatmap_text(one, width, depth=depth or None) for one in maps]
-            self._words(Text.from_ansi("\n".join(drawn)))
+            sight.show_maps(maps)
         else:
             rows = [f"{name}  {entry['value']} {entry['unit']}" for name, entry in message["scalars"].items()]
-            self._words(Text(safe_text("\n".join(rows), keep_newlines=True)))
+            sight.show_text("\n".join(rows))
         self.player.say(message["protocol"])
-
-    def _pictures(self, album: Album) -> None:
-        self.query_one("#maps").display, self.query_one("#look").display = False, True
-        self.query_one("#look", Pictures).show(album, keep=False)
-
-    def _words(self, text: Text) -> None:
-        self.query_one("#maps").display, self.query_one("#look").display = True, False
-        self.query_one("#text", Static).update(text)
-
-
-def _map(given: Mapping[str, Any]) -> HeatMap:
-    """A heat map as the worker sends it; what was not finite is unknown."""
-    values = [[float("nan") if value is None else float(value) for value in row] for row in given["values"]]
-    axes = tuple(str(axis) for axis in given["axes"])
-    return HeatMap(
-        str(given["name"]),
-        values,
-        [str(word) for word in given["rows"]],
-        [str(word) for word in given["columns"]],
-        str(given["title"]),
-        (axes[0], axes[1]),
-        given["most"],
-    )

@@ -7,17 +7,14 @@ from typing import ClassVar, cast
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
-from textual.widgets import Static
 
 from gentool.runs.gallery import SAMPLES, Look, Shot, look, shots
 from gentool.runs.reader import RunView
-from gentool.show.text import safe_text
 from gentool.tui.page import binding
-from gentool.tui.screens.samples import album_of
 from gentool.tui.widgets.bar import Bar, Part
-from gentool.tui.widgets.pictures import Pictures
+from gentool.tui.widgets.sight import Sight
 from gentool.tui.widgets.slider import Slider
 from gentool.tui.wording import short_name
 
@@ -27,8 +24,6 @@ class Beside(Vertical):
 
     DEFAULT_CSS = """
     Beside { width: 1fr; height: 1fr; padding: 0 1; }
-    Beside VerticalScroll { height: 1fr; scrollbar-size-vertical: 1; }
-    Beside VerticalScroll Static { width: 1fr; height: auto; }
     """
 
     def __init__(self, letter: str, run: RunView) -> None:
@@ -38,9 +33,7 @@ class Beside(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Bar()
-        yield Pictures("It drew nothing of this kind.")
-        with VerticalScroll():
-            yield Static("", markup=False)
+        yield Sight()
 
     def on_mount(self) -> None:
         self.show(None, None)
@@ -51,16 +44,10 @@ class Beside(Vertical):
         step = f"step {shot.step:,}" if shot is not None and shot.step is not None else ""
         name = [Part(f"{self.letter} ", "here"), Part(short_name(self.run_view), "strong")]
         self.query_one(Bar).show(name, [Part(step, "soft")] if step else ())
-        pictures, words = self.query_one(Pictures), self.query_one(VerticalScroll)
-        text = found.text if found is not None else None
-        words.display, pictures.display = text is not None, text is None
-        if text is not None:
-            self.query_one(Static).update(safe_text(text, keep_newlines=True).expandtabs(4))
-            return
-        pictures.say(found.problem if found is not None and found.problem else "It drew nothing of this kind.")
-        pictures.show(
-            album_of(shot, found) if shot is not None and found is not None and found.pixels is not None else None
-        )
+        if shot is None or found is None:
+            self.query_one(Sight).show_pictures(None, "It drew nothing of this kind.")
+        else:
+            self.query_one(Sight).show_look(shot, found)
 
 
 class SamplesBeside(Widget):

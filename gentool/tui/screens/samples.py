@@ -8,15 +8,14 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from gentool.runs.gallery import Look, Shot, look, shots
 from gentool.runs.reader import RunView
 from gentool.show.text import safe_text
 from gentool.tui.page import Pane, binding
 from gentool.tui.widgets.bar import Bar, Part
-from gentool.tui.widgets.pictures import Album, Box, Pictures
+from gentool.tui.widgets.pictures import Pictures
+from gentool.tui.widgets.sight import Sight
 from gentool.tui.widgets.slider import Slider
 
 KEPT = 24  # files whose pictures stay in memory
@@ -28,9 +27,6 @@ class SamplesPane(Pane):
 
     DEFAULT_CSS = """
     SamplesPane { layout: vertical; padding: 0 1; }
-    SamplesPane #look { height: 1fr; }
-    SamplesPane #words { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    SamplesPane #words Static { width: 1fr; height: auto; }
     SamplesPane #when, SamplesPane #sure { margin: 0 1; }
     SamplesPane Bar { padding: 0 1; }
     """
@@ -62,10 +58,7 @@ class SamplesPane(Pane):
 
     def compose(self) -> ComposeResult:
         yield Bar(id="about")
-        yield Pictures(id="look")
-        with VerticalScroll(id="words", can_focus=True) as words:
-            words.display = False
-            yield Static("", markup=False)
+        yield Sight()
         sure = Slider(0, 1, 0.3, id="sure", step=0.05, label="score", value_width=11)
         sure.display = False
         yield sure
@@ -79,7 +72,11 @@ class SamplesPane(Pane):
         self.tick()
 
     def focus_first(self) -> None:
-        self.query_one("#words" if self.query_one("#words").display else "#look").focus()
+        self.sight.front.focus()
+
+    @property
+    def sight(self) -> Sight:
+        return self.query_one(Sight)
 
     # -- what there is ----------------------------------------------------------------------------------------------
 
@@ -140,46 +137,26 @@ class SamplesPane(Pane):
 
     def _show_nothing(self) -> None:
         self.seen = None
-        self._to_words(False)
-        pictures = self.query_one("#look", Pictures)
         if self.run_view.live:
-            pictures.say("Nothing was drawn yet.\nThe first samples come with the first preview (preview.every).")
+            said = "Nothing was drawn yet.\nThe first samples come with the first preview (preview.every)."
         else:
-            pictures.say(f"This run drew nothing.\nDraw now: gentool sample {safe_text(self.run_view.name)}")
-        pictures.show(None)
+            said = f"This run drew nothing.\nDraw now: gentool sample {safe_text(self.run_view.name)}"
+        self.sight.show_pictures(None, said)
         self._draw_about()
 
     def _show_look(self, shot: Shot, found: Look) -> None:
         before, self.seen = self.seen, found
-        pictures = self.query_one("#look", Pictures)
-        if found.text is not None:
-            self.query_one("#words Static", Static).update(safe_text(found.text, keep_newlines=True).expandtabs(4))
-            self._to_words(True)
-        else:
-            self._to_words(False)
-            pictures.say(found.problem)
-            same = before is not None and before.pixels is not None and found.pixels is not None
-            keep = same and before.pixels.shape == found.pixels.shape  # type: ignore[union-attr]
-            album = None
-            if found.pixels is not None:
-                album = album_of(shot, found, truth=self.truth)
-            sure = self.query_one("#sure", Slider)
-            if found.found and not sure.display:
-                sure.set(found.least)
-            sure.display = bool(found.found)
-            pictures.threshold = sure.value if found.found else 0.0
-            pictures.show(album, keep=keep)
+        sure = self.query_one("#sure", Slider)
+        if found.found and not sure.display:
+            sure.set(found.least)
+        sure.display = bool(found.found)
+        self.sight.pictures.threshold = sure.value if found.found else 0.0
+        same = before is not None and before.pixels is not None and found.pixels is not None
+        keep = same and before.pixels.shape == found.pixels.shape  # type: ignore[union-attr]
+        self.sight.show_look(shot, found, truth=self.truth, keep=keep)
         if (before is not None and bool(before.truth)) != bool(found.truth):
             self.refresh_bindings()
         self._draw_about()
-
-    def _to_words(self, words: bool) -> None:
-        pictures, scroll = self.query_one("#look", Pictures), self.query_one("#words", VerticalScroll)
-        if scroll.display != words:
-            had = pictures.has_focus or scroll.has_focus
-            scroll.display, pictures.display = words, not words
-            if had:
-                (scroll if words else pictures).focus()
 
     def _draw_about(self) -> None:
         """The line above: what is seen, and the kinds there are."""
@@ -190,7 +167,7 @@ class SamplesPane(Pane):
             if found is not None and found.pixels is not None:
                 n, height, width, _ = found.pixels.shape
                 left.append(Part(f"{n} of {width}×{height}" if n > 1 else f"{width}×{height}", "soft"))
-                pictures = self.query_one("#look", Pictures)
+                pictures = self.sight.pictures
                 if pictures.zoomed and n > 1:
                     left.append(Part(f"picture {pictures.chosen + 1}", "text"))
                 caption = pictures.album.caption(pictures.chosen) if pictures.album is not None else ""
@@ -202,6 +179,11 @@ class SamplesPane(Pane):
                     left.append(Part(found.title, "soft"))
                 if self.truth and found.truth:
                     left.append(Part("true boxes", "live", "truth"))
+            if found is not None and found.maps:
+                rows, columns = found.maps[0].axes
+                left.append(Part("1 map" if len(found.maps) == 1 else f"{len(found.maps)} maps", "soft"))
+                if rows and columns:
+                    left.append(Part(f"{safe_text(rows)} × {safe_text(columns)}, in percent", "soft"))
         if self.playing:
             left.append(Part("▶ playing", "live", "play"))
         elif self.following and self.run_view.live:
@@ -225,7 +207,7 @@ class SamplesPane(Pane):
     def on_slider_moved(self, event: Slider.Moved) -> None:
         event.stop()
         if event.slider.id == "sure":
-            self.query_one("#look", Pictures).threshold = event.slider.value
+            self.sight.pictures.threshold = event.slider.value
         else:
             self._go(round(event.slider.value))
 
@@ -305,22 +287,3 @@ class SamplesPane(Pane):
     def _stop(self) -> None:
         self.playing = False
         self._timer.pause()
-
-
-def album_of(shot: Shot, found: Look, *, truth: bool = False) -> Album:
-    """The pictures of a file. Rows that mean something stay; previews are laid out anew to fill the panel.
-
-    truth: with the true boxes, where they are known, in place of those that were found.
-    """
-    assert found.pixels is not None
-    pairs = shot.kind == "reconstructions" and len(found.pixels) == 2 * (found.columns or 0)
-    columns = None if shot.kind == "samples" or pairs else found.columns
-    boxes = [
-        [
-            Box((b[0], b[1], b[2], b[3]), j, score, name)
-            for b, j, score, name in zip(f.boxes, f.labels, f.scores, f.names)
-        ]
-        for f in (truth and found.truth) or found.found
-    ]
-    captions = () if boxes else found.captions
-    return Album(found.pixels, columns=columns, captions=captions, boxes=boxes, sizes=found.sizes, pairs=pairs)

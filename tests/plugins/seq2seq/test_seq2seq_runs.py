@@ -57,6 +57,32 @@ def test_resumes_bit_for_bit(tmp_path, order):
     assert session.weights_digest(made.model) == whole
 
 
+def test_previews_keep_what_was_looked_at(tmp_path):
+    from gentool.cli.progress import preview
+    from gentool.runs.gallery import look, shots
+
+    config = {"data.limit": 200, "preview.n": 3, "train.steps": 2, "preview.every": 1}
+    for attention, kinds in (("additive", ["samples", "attention"]), ("none", ["samples"])):
+        made = session.plan(resolve("seq2seq", [Layer("test", {**config, "model.attention": attention})], "debug"))
+        run = session.begin(made, tmp_path, attention, "debug")
+        with session.opened(run):
+            hooks = Hooks()
+            trainer = session.trainer(made, run, hooks)
+            hooks.preview = lambda step, m=made, t=trainer: preview(m, t, step)
+            trainer.begin()
+            trainer.fit()
+        found = shots(run.path)
+        assert list(found) == kinds
+        assert [shot.step for shot in found[kinds[-1]]] == [1, 2]
+        if attention == "none":
+            continue
+        texts, maps = (look(found[kind][-1].path) for kind in kinds)
+        assert len(maps.maps) == 3
+        assert [heat.title for heat in maps.maps] == [line.replace("\t", " → ") for line in texts.text.splitlines()]
+        for heat in maps.maps:
+            assert all(sum(row) == pytest.approx(1, abs=1e-3) for row in heat.values)
+
+
 def test_a_checkpoint_needs_no_data(runs, cli, tmp_path, monkeypatch):
     """The file alone, away from its run, without any data directory."""
     monkeypatch.setenv("GENTOOL_DATA", str(tmp_path))

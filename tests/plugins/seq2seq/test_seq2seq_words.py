@@ -243,6 +243,38 @@ def test_maps_of_byte_pairs_are_of_words():
     assert len(single.columns) == len(model.source.encode("the dogs run")) + 1
 
 
+def test_the_models_own_sentences_come_with_their_maps():
+    model = net(seed=8, scale=2.0)
+    for sampler in (beam, greedy, multinomial):
+        own = list(sampler(model, 3, step=STEP))[-1]
+        assert [text.split("\t")[0] for text in own.text] == ["a0 a1", "a2", "a0 a1"]
+        first, second = ["a0", "a1", "<end>"], ["a2", "<end>"]
+        assert [heat.columns for heat in own.heatmaps["attention"]] == [first, second, first]
+        assert own.heatmaps["attention"][1].title == " → ".join(own.text[1].split("\t"))
+        assert not list(sampler(model, 1, step=STEP, prompt="a0"))[-1].heatmaps
+    (given,) = AttentionMap(AttentionConfig(prompt="a2"), context(model)).compute().heatmaps
+    seen = list(beam(model, 2, step=STEP))[-1].heatmaps["attention"][1]
+    assert (seen.rows, seen.values) == (given.rows, given.values)
+    assert not list(beam(net(attention="none"), 2, step=STEP))[-1].heatmaps
+
+
+def test_a_map_of_spaces_alone_has_no_rows():
+    from gentool_seq2seq import Seq2SeqConfig
+    from gentool_seq2seq.model import Seq2Seq
+    from gentool_seq2seq.search import Hypothesis
+    from gentool_seq2seq.words import heat_map
+
+    from gentool import DataInfo
+
+    bpe = Bpe.learn(["a b"] * 20, 262, marks=True).to_json()
+    model = Seq2Seq(Seq2SeqConfig(embed=6, hidden=5), DataInfo(vocabularies={"source": bpe, "target": bpe}))
+    source = [*model.source.encode("a"), model.source.end]
+    space = next(i for i in range(262) if model.target.token(i) == " ")
+    found = Hypothesis([space], 0.0, 0.0, torch.ones(1, len(source)) / len(source), ended=False)
+    made = heat_map(model, "a", found, source)
+    assert (made.rows, made.values, made.columns) == ([], [], ["a", "<end>"])
+
+
 def test_no_attention_no_map():
     with pytest.raises(UsageError, match="without attention"):
         AttentionMap(AttentionConfig(prompt="a0"), context(net(attention="none"))).compute()
