@@ -320,8 +320,11 @@ def _show_protocol(
     if image.width < 400:  # a sixel is a pixel of the screen: small grids would be stamps
         factor = max(1, 400 // image.width)
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    across, down = _cell_size()
+    lines = max(1, terminal_size(stream)[1] - 3)  # taller than the screen, sixels would land on the wrong lines
+    fitting = max(1, lines * down * image.width // (image.height * across))
     try:
-        drawn = _renderable(mode)(image, width=min(wide, -(-image.width // 10)), height="auto")
+        drawn = _renderable(mode)(image, width=min(wide, fitting, -(-image.width // across)), height="auto")
         stream.flush()
         console = Console(file=stream, force_terminal=True, width=max(wide, 1), color_system="truecolor")
         console.print(drawn)
@@ -332,12 +335,31 @@ def _show_protocol(
         write(half_cells(page, depth) if depth else shade_cells(page), stream)
 
 
+def _cell_size() -> tuple[int, int]:
+    """Pixels of a cell across and down, as the terminal has told its driver; those of a VT340 where it has not."""
+    import struct
+
+    try:
+        import fcntl
+        import termios
+
+        answer = fcntl.ioctl(sys.__stdout__.fileno(), termios.TIOCGWINSZ, bytes(8))  # type: ignore[union-attr]
+    except (ImportError, OSError, ValueError, AttributeError):
+        return 10, 20
+    lines, columns, wide, tall = struct.unpack("HHHH", answer)
+    across, down = wide // max(columns, 1), tall // max(lines, 1)
+    return (across, down) if across and down else (10, 20)
+
+
 def _renderable(mode: str) -> Any:
-    """textual-image's class. Importing it asks the terminal questions and eats typed keys unless stdout seems closed."""
+    """textual-image's class. Importing it asks the terminal questions and eats typed keys unless stdout seems closed; so
+    does drawing, unless it believes that it has had the answer."""
     real = sys.__stdout__
     try:
         sys.__stdout__ = None  # type: ignore[misc]
+        from textual_image import _terminal
         from textual_image.renderable import SixelImage, TGPImage
     finally:
         sys.__stdout__ = real  # type: ignore[misc]
+    _terminal.get_cell_size._result = _terminal.CellSize(*_cell_size())  # type: ignore[attr-defined]
     return SixelImage if mode == "sixel" else TGPImage

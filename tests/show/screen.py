@@ -38,7 +38,7 @@ def cells(text: str) -> list[list[tuple[str, tuple[int, ...] | None, tuple[int, 
                     front = back = None
                 elif code in (38, 48):
                     kind = numbers.pop(0)
-                    colour = (tuple(numbers.pop(0) for _ in range(3)) if kind == 2 else COLOURS.get(numbers[0]))
+                    colour = tuple(numbers.pop(0) for _ in range(3)) if kind == 2 else COLOURS.get(numbers[0])
                     if kind == 5:
                         numbers.pop(0)
                     front, back = (colour, back) if code == 38 else (front, colour)
@@ -71,12 +71,23 @@ def pixels(text: str) -> np.ndarray:
 
 
 def in_pty(
-    code: str, *, columns: int = 80, lines: int = 24, stdout: bool = True, stderr: bool = True, typed: str = "", **env: str
+    code: str,
+    *,
+    columns: int = 80,
+    lines: int = 24,
+    stdout: bool = True,
+    stderr: bool = True,
+    typed: str = "",
+    cell: tuple[int, int] = (0, 0),
+    **env: str,
 ) -> dict[str, str]:
-    """Run Python code with stdin, and stdout and stderr if wanted, on a pty: {"pty": ..., "out": ..., "err": ...}."""
+    """Run Python code with stdin, and stdout and stderr if wanted, on a pty: {"pty": ..., "out": ..., "err": ...}.
+
+    cell: pixels of a cell across and down that the terminal tells its driver.
+    """
     master, slave = pty.openpty()
     os.write(master, typed.encode())
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, columns * cell[0], lines * cell[1]))
     clean = {k: v for k, v in os.environ.items() if k not in
              ("NO_COLOR", "COLORTERM", "TERM", "TMUX", "COLUMNS", "LINES", "FORCE_COLOR", "WT_SESSION")}  # fmt: skip
     clean |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"} | env

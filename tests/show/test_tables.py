@@ -20,7 +20,12 @@ from .screen import cells, in_pty
 
 ROWS = [
     {"id": "2026-11-20_vqvae_3f2a", "model": "vqvae", "loss": 0.123456, "step": 500, "note": "[bold]hi\x1b[31m"},
-    {"id": "2026-11-21_a-very-long-name-for-a-run-that-somebody-gave_0001", "model": "gan", "loss": math.nan, "step": 12345},
+    {
+        "id": "2026-11-21_a-very-long-name-for-a-run-that-somebody-gave_0001",
+        "model": "gan",
+        "loss": math.nan,
+        "step": 12345,
+    },
 ]
 COLUMNS = [
     Column("id", shrink=True, least=12),
@@ -60,7 +65,11 @@ def test_columns_are_dropped_by_priority():
 def test_columns_come_from_the_rows():
     out = io.StringIO()
     print_table([{"a": 1, "b": None}, {"a": 2.5, "c": True}], stream=out)
-    assert [line.split() for line in out.getvalue().splitlines()] == [["a", "b", "c"], ["1", "-", "-"], ["2.5", "-", "yes"]]
+    assert [line.split() for line in out.getvalue().splitlines()] == [
+        ["a", "b", "c"],
+        ["1", "-", "-"],
+        ["2.5", "-", "yes"],
+    ]
     empty = io.StringIO()
     print_table([], stream=empty)
     assert empty.getvalue() == ""

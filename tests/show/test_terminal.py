@@ -1,6 +1,7 @@
 """Pictures in the terminal, read back cell by cell by a terminal of the test's own."""
 
 import io
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,7 @@ shown = show_image(x, title="samples \\x1b[2J", {options})
 
 def area(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Mean over the (fractional) rectangle of every new pixel, in float64: the definition, by brute force."""
+
     def weights(old: int, new: int) -> np.ndarray:
         matrix = np.zeros((new, old))
         for i in range(new):
@@ -203,13 +205,32 @@ def test_inside_tmux_half_cells_take_over_with_one_sentence(mode):
     assert "▄" in seen
 
 
+# What a terminal would answer: who it is, its colours, the size of its window and cells, where its cursor is, kitty pictures.
+QUESTIONS = re.compile(r"\x1b\[(?:[>=]?\d*c|1[1-9]t|\?[\d;]*\$p|\??[56]n)|\x1b_G[^;]*a=q|\x1b\][\d;]*;\?|\x1bP\+q")
+SIXEL = re.compile(r'\x1bP[\d;]*q"1;1;(\d+);(\d+)')
+READ = "\nimport sys\nprint('typed:', sys.stdin.readline())"
+
+
 @pytest.mark.parametrize(("mode", "mark"), [("sixel", "\x1bP"), ("kitty", "\x1b_G")])
 def test_the_extra_draws(mode, mark):
     pytest.importorskip("textual_image._sixel", reason="needs the extra 'images'")
-    seen = in_pty(SHOW.format(options=f"mode={mode!r}"), COLORTERM="truecolor")["pty"]
+    seen = in_pty(SHOW.format(options=f"mode={mode!r}") + READ, COLORTERM="truecolor", typed="abc\n")["pty"]
     assert mark in seen
     assert "failed" not in seen
-    assert "\x1b[c" not in seen  # no question to the terminal about what it can
+    assert not QUESTIONS.search(seen)
+    assert seen.rstrip().endswith("typed: abc")  # nothing has read what was typed ahead
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (8, 16), (15, 30)])
+def test_sixels_fit_the_screen_in_the_terminals_own_pixels(cell):
+    pytest.importorskip("textual_image._sixel", reason="needs the extra 'images'")
+    tall = SHOW.replace("np.linspace(-1, 1, 16 * 28 * 28).reshape(16, 1, 28, 28)", "np.zeros((1, 3, 900, 300))")
+    seen = in_pty(tall.format(options="mode='sixel'"), COLORTERM="truecolor", cell=cell)["pty"]
+    across, down = map(int, SIXEL.search(seen).groups())
+    line = cell[1] or 20
+    assert 18 * line < down <= 21 * line  # three lines of 24 are the title's and the prompt's
+    assert down / 3 - (cell[0] or 10) <= across <= down / 3 + (cell[0] or 10)
+    assert not QUESTIONS.search(seen)
 
 
 def test_the_extra_may_fail(monkeypatch, capsys):
