@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import numpy as np
 import pytest
@@ -175,3 +176,52 @@ def test_pixels_of_the_terminal_itself_are_shown_while_the_application_steps_asi
             assert (shown_by[0][0].shape, shown_by[0][1]) == ((1, 1, 8, 8), "kitty")
 
     asyncio.run(play())
+
+
+ASIDE = """
+import sys
+from pathlib import Path
+from gentool.tui.app import GentoolApp
+from gentool.tui.widgets import pictures
+
+class In:
+    def readline(self):
+        return chr(10)
+
+pictures.sys = type("Sys", (), {{"stdin": In(), "__stdout__": sys.__stdout__}})
+app = GentoolApp(Path({runs!r}))
+
+async def play(pilot):
+    while not app.store.whole:
+        await pilot.pause(0.05)
+    app.open_run(app.store.views()[0], "samples")
+    while not (found := app.screen.query("#look")) or found.first().album is None:
+        await pilot.pause(0.05)
+    for app.images in ("kitty", "sixel"):
+        await pilot.press("w")
+        await pilot.pause(0.1)
+    app.exit()
+
+app.run(auto_pilot=play)
+"""
+
+
+def test_the_bytes_of_such_pictures_on_a_real_terminal(tmp_path) -> None:
+    """Outside the application's own screen, and without a question: a late answer would be read as keys."""
+    pytest.importorskip("textual_image._sixel", reason="needs the extra 'images'")
+    from runs_on_disk import make
+    from show.screen import in_pty
+    from show.test_terminal import QUESTIONS
+
+    from gentool.show.grid import make_grid, save_png
+
+    run = make(tmp_path, "2026-11-01_vae_0001", [], model="vae", created=1.0)
+    (run / "samples").mkdir(exist_ok=True)
+    save_png(make_grid(np.zeros((4, 1, 6, 5), np.uint8)), run / "samples" / "000001.png")
+    seen = in_pty(ASIDE.format(runs=str(tmp_path)), COLORTERM="truecolor", cell=(8, 16))["pty"]
+    before, first, between, second, after = re.split(r"\x1b\[\?1049[hl]", seen)[1:6]
+    marks = [("\x1b_G" in part, "\x1bP" in part) for part in (before, first, between, second, after)]
+    assert marks == [(False, False), (True, False), (False, False), (False, True), (False, False)]
+    own = {"\x1b[?2026$p", "\x1b[?2048$p"}  # Textual's, as it takes the screen: modes of output, answered to itself
+    assert {found.group() for part in (before, between, after) for found in QUESTIONS.finditer(part)} <= own
+    assert not any(QUESTIONS.search(part) for part in (first, second))
