@@ -40,6 +40,7 @@ _PICTURES: dict[str, object] = {
     "schedule.warmup": 200,
     "validation.examples": 256,
     "preview.n": 10,
+    "sampler.guidance": 1.3,  # of 1, 1.3 and 1.8 the best FID on fashion-mnist
 }
 
 PRESETS: dict[str, dict[str, object]] = {
