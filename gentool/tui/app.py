@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import sys
@@ -59,7 +60,7 @@ class GentoolApp(App[None]):
 
     def __init__(self, root: Path, store: RunStore | None = None, theme: str | None = None) -> None:
         # Without colours the terminal's own ground is kept: Textual would paint greys otherwise.
-        self._opened = False
+        self._opened = self._settled = False
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.root = root
         self.store = store or RunStore(root)
@@ -110,6 +111,11 @@ class GentoolApp(App[None]):
             self.call_later(self._pass_on, set(names), more)
 
     def _pass_on(self, names: set[str], more: bool) -> None:
+        if self.store.whole and not self._settled and not self.is_headless:
+            # Thousands of runs, and this screen, are here to stay: Python's collector, which goes over everything again
+            # and again, kept some keys waiting for 50 ms for them alone.
+            self._settled = True
+            gc.freeze()
         for screen in self.screen_stack:
             if isinstance(screen, Page):
                 screen.runs_changed(names, more=more)

@@ -170,6 +170,25 @@ def test_a_broken_screen_harms_no_other(drive, home, monkeypatch):
     drive(home, play)
 
 
+def test_what_stays_is_left_to_no_collector_once_every_run_is_read(drive, home, monkeypatch):
+    import gentool.tui.app as module
+
+    frozen = []
+    monkeypatch.setattr(module, "gc", type("Gc", (), {"freeze": lambda: frozen.append(1)}))
+
+    async def play(app, pilot):
+        await until(pilot, lambda: app.store.whole)
+        app._pass_on(set(), False)
+        assert not frozen  # not in a test's process, which goes on to other things
+        monkeypatch.setattr(type(app), "is_headless", False)
+        for whole in (False, True, True):
+            app.store.whole = whole
+            app._pass_on(set(), False)
+            assert len(frozen) == whole
+
+    drive(home, play)
+
+
 LIGHT = """
 import asyncio, json, sys
 from pathlib import Path
