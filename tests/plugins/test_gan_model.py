@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from gentool_gan import GANConfig, GeneratorConfig, WalkConfig
-from gentool_gan.model import GAN, channels, pyramid
+from gentool_gan.model import GAN, Blur, channels, pyramid
 from gentool_gan.norm import BatchNorm
 from gentool_gan.sampler import generator, latent_walk, slerp, truncated
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.ndimage import correlate1d
 from scipy.stats import truncnorm
 
 from gentool import DataInfo, Samples, Step, UsageError
@@ -141,6 +142,17 @@ def test_first_activations_are_neither_faint_nor_loud():
             assert 0.1 < images.std() < 0.95, (architecture, norm)
             logits = model.discriminator(torch.rand(64, 1, 28, 28) * 2 - 1)
             assert 0.05 < logits.std() < 5, (architecture, norm)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 8), (28, 28)])
+def test_blur_is_binomial_on_each_side_and_continues_the_border(size):
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    expected = x.numpy()
+    for axis in (2, 3):
+        expected = correlate1d(expected, [0.25, 0.5, 0.25], axis, mode="nearest")
+    for layout in (torch.contiguous_format, torch.channels_last):
+        torch.testing.assert_close(Blur().double()(x.to(memory_format=layout)), torch.from_numpy(expected))
+    assert not Blur().state_dict()
 
 
 def test_batch_norm_is_that_of_torch_in_training():
