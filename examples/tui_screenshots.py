@@ -2,7 +2,7 @@
 
     python examples/tui_screenshots.py [--runs DIR] [--out DIR] [--size 80x24]... [--theme NAME] [--readme]
 
-Without --runs four small models are trained first (half a minute). SVG files are drawn by Textual; where `rsvg-convert`
+Without --runs six small models are trained first (half a minute). SVG files are drawn by Textual; where `rsvg-convert`
 (Debian: librsvg2-bin) is installed they become PNGs. --readme writes those that the README shows to examples/pictures/.
 """
 
@@ -28,6 +28,8 @@ TRAININGS = (
     "gan --steps 200 --seed 1 --set loss.r1=0.1 --name gan-r1",
     "vae --steps 200",
     "charlm --steps 60",
+    "seq2seq --steps 60 --set preview.every=20 --set preview.n=8",
+    "detect --preset debug",
 )
 BRAILLE = re.compile(
     r'(<text [^>]*?)x="([\d.]+)"( y="[\d.]+") textLength="([\d.]+)"([^>]*>)([^<]*[\u2801-\u28ff][^<]*)</text>'
@@ -82,6 +84,22 @@ def played() -> Play:
     return play
 
 
+def shipped(model: str, *pressed: str) -> Play:
+    """Play with the checkpoint of a model that ships."""
+
+    async def play(app: Any, pilot: Any) -> None:
+        from gentool.tui.screens.play import PlayerPage, shipped_sources
+
+        app.action_tab("play")
+        app.push_screen(PlayerPage(next(source for source in shipped_sources() if source.model == model)))
+        await drawn(app, pilot)
+        await keys(*pressed)(app, pilot)
+        if pressed:
+            await drawn(app, pilot)
+
+    return play
+
+
 def compare(*pressed: str) -> Play:
     """Compare the newest runs of one model."""
 
@@ -104,6 +122,9 @@ def screens() -> dict[str, Play]:
     found["run-play"] = played()
     found["metrics"] = pane("metrics", *["left"] * 12)
     found["samples-text"] = pane("samples", model="charlm")
+    found["samples-attention"] = pane("samples", "v", model="seq2seq")
+    found |= {f"play-{model}": shipped(model) for model in ("vae", "charlm")}
+    found["play-detect"] = shipped("detect", "d")
     found["samples-boxes"] = pane("samples", model="detect")
     found["samples-true-boxes"] = pane("samples", "b", "enter", model="detect")
     found |= {"compare": compare(), "compare-curves": compare("2", "+"), "compare-samples": compare("3")}

@@ -115,5 +115,13 @@ def gentool_samplers() -> list[SamplerSpec]:
             config=DrawConfig,
             needs=("imp",),
             view=False,
-        )
+        ),
+        SamplerSpec(
+            name="imp-go-on",
+            summary="from pictures",
+            factory="imp_family:draw",
+            config=DrawConfig,
+            needs=("imp",),
+            pictures="must",
+        ),
     ]

@@ -106,6 +106,7 @@ def test_drawing_and_the_latent_space(drive: Any, tmp_path: Path, files: Path) -
         player = await playing(app, pilot, ("source", str(files / "classes.safetensors")))
         await quiet(pilot, player)
         await drawing(app, pilot, player)
+        await from_pictures(app, pilot, player)
         await latent(app, pilot, player)
         await misbehaving(app, pilot, player)
 
@@ -157,6 +158,32 @@ async def drawing(app: Any, pilot: Any, player: Player) -> None:
     assert app.focused is look
     await pilot.press("s", "escape")
     assert app.focused is look
+
+
+async def from_pictures(app: Any, pilot: Any, player: Player) -> None:
+    """Another sampler of the same model starts from pictures: it asks for one before it asks the model."""
+    stage = player.query_one(DrawStage)
+    path, look = stage.query_one("#path"), stage.query_one("#look")
+    assert not path.display
+    before = look.album
+    chosen = row(stage, "sampler")
+    chosen.editor.focus()
+    await pilot.press("right")
+    await until(pilot, lambda: path.display)
+    assert not row(stage, "n").display
+    assert row(stage, "seed").display
+    await pilot.press("escape", "d")
+    assert "Which picture? Type its path." in text_of(app)
+    assert app.focused is path
+    assert not player.busy
+    assert look.album is before
+    await pilot.press(*"no.png", "enter")
+    await quiet(pilot, player)
+    assert "no.png" in text_of(app).splitlines()[1]  # that there is none, said by the model's process
+    chosen.editor.focus()
+    await pilot.press("left", "escape")
+    await until(pilot, lambda: not path.display and row(stage, "n").display)
+    look.focus()
 
 
 async def latent(app: Any, pilot: Any, player: Player) -> None:

@@ -78,7 +78,7 @@ class DrawStage(Stage):
             yield Slider(0, 1, 0.3, step=0.05, label="score at least", label_width=14, id="sure", words="{:.2f}".format)
             if words:
                 yield Input(id="prompt", placeholder=_prompt_words(player.spec, player.about), compact=True)
-            elif self.starts_from_pictures:
+            elif any(one.pictures for one in self.samplers):
                 yield Input(id="path", placeholder="the path of a picture; enter looks at it", compact=True)
         with VerticalScroll(classes="side", can_focus=False):
             yield FieldRow(whole_number("n", 1 if words else 16, 1, MOST, "how many are drawn"), note=False, id="n")
@@ -100,6 +100,17 @@ class DrawStage(Stage):
         return bool(self.sampler.pictures)
 
     @property
+    def needs_pictures(self) -> bool:
+        return self.sampler.pictures == "must"
+
+    @property
+    def random(self) -> bool:
+        return self.sampler.output != Output.BOXES
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "another" or self.random
+
+    @property
     def words(self) -> bool:
         assert self.player.spec is not None
         return self.player.spec.output == Output.TEXT
@@ -114,9 +125,7 @@ class DrawStage(Stage):
             row = self.query_one("#class", FieldRow)
             self.call_after_refresh(lambda: row.query_one(Choice).offer(row.setting.choices, None, ["all", *names]))
         await self._options()
-        if self.sampler.pictures == "must":
-            for one in self.query("#n, #seed"):
-                one.display = False  # as many as there are pictures, and nothing is random
+        if self.needs_pictures:
             self.query_one("#look", Pictures).say("Which picture? Press i and type its path.")
         elif self.words:
             self._show_text([""])
@@ -133,6 +142,11 @@ class DrawStage(Stage):
                 continue
             made = setting(self.sampler.config, name)
             rows.append(FieldRow(made, _plain(given.get(name, made.default)), note=False, classes="option"))
+        for field in self.query("#path"):
+            field.display = self.starts_from_pictures
+        self.query_one("#n").display = not self.needs_pictures  # as many as there are pictures
+        self.query_one("#seed").display = self.random
+        self.refresh_bindings()
         box = self.query_one("#options", Vertical)
         await box.remove_children()
         await box.mount_all(rows)
@@ -164,6 +178,10 @@ class DrawStage(Stage):
             fields["class"] = self.query_one("#class", FieldRow).value
         if self.starts_from_pictures and (path := self.query_one("#path", Input).value.strip()):
             fields["images"] = [path]
+        elif self.needs_pictures:
+            self.player.say("Which picture? Type its path.")
+            self.action_ask()
+            return None
         return fields
 
     def on_field_row_changed(self, event: FieldRow.Changed) -> None:

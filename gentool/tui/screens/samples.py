@@ -37,8 +37,8 @@ class SamplesPane(Pane):
         binding("less_than_sign", "edge(-1)", "First step", key_display="<"),
         binding("greater_than_sign", "edge(1)", "Last step", key_display=">"),
         binding("space", "play", "Play the training", show=True),
-        binding("f", "follow", "Follow what is new", show=True),
         binding("v", "kind(1)", "Other pictures", show=True),
+        binding("f", "follow", "Follow what is new", show=True),
         binding("plus,equals_sign", "sure(1)", "Surer boxes only", key_display="+"),
         binding("minus", "sure(-1)", "Less sure boxes, too", key_display="-"),
         binding("V", "kind(-1)", "Other pictures, backwards"),
@@ -165,6 +165,8 @@ class SamplesPane(Pane):
         if shot is not None:
             left.append(Part(f"step {shot.step:,}" if shot.step is not None else safe_text(shot.path.name), "strong"))
             if found is not None and found.pixels is not None:
+                if self.truth and found.truth:
+                    left.append(Part("true boxes", "live", "truth"))
                 n, height, width, _ = found.pixels.shape
                 left.append(Part(f"{n} of {width}×{height}" if n > 1 else f"{width}×{height}", "soft"))
                 pictures = self.sight.pictures
@@ -177,8 +179,6 @@ class SamplesPane(Pane):
                     left.append(Part(caption, "text"))
                 elif found.title:
                     left.append(Part(found.title, "soft"))
-                if self.truth and found.truth:
-                    left.append(Part("true boxes", "live", "truth"))
             if found is not None and found.maps:
                 rows, columns = found.maps[0].axes
                 left.append(Part("1 map" if len(found.maps) == 1 else f"{len(found.maps)} maps", "soft"))
