@@ -75,6 +75,7 @@ NADE = ModelSpec(
     offers=("log-prob", "likelihood", "grid-density"),
     paper="Larochelle & Murray 2011, proceedings.mlr.press/v15/larochelle11a",
     defaults=presets.NADE_DEFAULTS,
+    checkpoints={"mnist": "checkpoints/nade-mnist.safetensors"},
     presets=presets.NADE,
 )
 
