@@ -50,6 +50,12 @@ def test_what_it_shows(drive, home):
         wide = text_of(app)
         for text in ("2026-11-03_gan_0003", "MODEL", "DATA", "TAGS", "digits"):
             assert text in wide
+        await pilot.resize_terminal(120, 30)
+        await pilot.pause()
+        assert "TAGS" not in text_of(app)  # nobody has one: the names have its room
+        await pilot.press("t", *"good", "enter")
+        await until(pilot, lambda: "TAGS" in text_of(app))
+        assert "good" in text_of(app)
 
     drive(home, play)
 

@@ -42,6 +42,7 @@ COLUMNS = (
 # How a column is sorted at the first click: what one wants to see first is on top.
 DATED = 28  # cells of a name's column from which on the date in it is shown
 FALLS = {"age": False, "step": True}
+SPACIOUS = 240  # columns from which on every heading is shown
 ROOMY = 150  # columns of a terminal from which on the run under the cursor is shown beside the table
 ORDERS = ("age", "id", "status", "model", "step", "loss", "best")
 
@@ -153,6 +154,7 @@ class RunsPage(Page):
             return
         grid, store = self.grid, self.tool.store
         self.marked = {name: None for name in self.marked if name in store.entries}
+        self._choose_columns(runs)
         grid.sorted_by = ("-" if self.falls else "") + self.sort
         grid.set_rows(runs)
         self.query_one("#table").display = bool(runs)
@@ -161,6 +163,13 @@ class RunsPage(Page):
         if not runs:
             none.update(self._nothing())
         self._say()
+
+    def _choose_columns(self, runs: Sequence[RunView]) -> None:
+        """Where no run has a tag and names would be cut, the room for tags is theirs."""
+        tags = self.size.width >= SPACIOUS or any(run.marks.tags for run in runs)
+        columns = tuple(column for column in COLUMNS if tags or column.key != "tags")
+        if columns != self.grid.columns:
+            self.grid.set_columns(columns)
 
     def _nothing(self) -> Content:
         store = self.tool.store
@@ -230,6 +239,7 @@ class RunsPage(Page):
 
     def on_resize(self) -> None:
         super().on_resize()
+        self._choose_columns(self.grid.rows)
         preview = self.query_one(Preview)
         if preview.display != (self.size.width >= ROOMY):
             preview.display = not preview.display
