@@ -60,6 +60,7 @@ MADE = ModelSpec(
     paper="Germain et al. 2015, arXiv:1502.03509",
     defaults=presets.MADE_DEFAULTS,
     presets=presets.MADE,
+    checkpoints={"mnist": "checkpoints/made-mnist.safetensors"},
 )
 
 NADE = ModelSpec(
@@ -93,6 +94,10 @@ PIXELRNN = ModelSpec(
     paper="van den Oord et al. 2016, arXiv:1601.06759",
     defaults=presets.PIXELRNN_DEFAULTS,
     presets=presets.PIXELRNN,
+    checkpoints={
+        "mnist": "checkpoints/pixelrnn-mnist.safetensors",
+        "mnist-row-lstm": "checkpoints/pixelrnn-mnist-row-lstm.safetensors",
+    },
 )
 
 

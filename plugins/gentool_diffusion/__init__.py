@@ -45,6 +45,7 @@ DIFFUSION = ModelSpec(
     defaults=presets.DEFAULTS,
     checkpoints={
         "digits": "checkpoints/diffusion-digits.safetensors",
+        "mnist": "checkpoints/diffusion-mnist.safetensors",
         "fashion-mnist": "checkpoints/diffusion-fashion-mnist.safetensors",
     },
     presets=presets.PRESETS,
