@@ -2,7 +2,7 @@
 
 Greedy: boxes are taken by falling score, and each that stays removes every later one whose IoU with it exceeds the
 threshold. Equal scores: the first stays. On a CPU the work is done by blocks in NumPy (`greedy`), on a GPU by
-`kernels.nms_keep`; both in O(n) memory. Soft NMS (Bodla et al. 2017) lowers scores instead of removing boxes.
+`nms_kernel.nms_keep`; both in O(n) memory. Soft NMS (Bodla et al. 2017) lowers scores instead of removing boxes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .greedy import greedy_keep
-from .kernels import nms_keep
+from .nms_kernel import nms_keep
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:

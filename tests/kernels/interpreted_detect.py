@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gentool_detect import kernels
+from gentool_detect import kernels, nms_kernel
 from gentool_detect.greedy import greedy_keep
 from gentool_detect.kernels import (
     bag_max,
@@ -14,11 +14,10 @@ from gentool_detect.kernels import (
     bag_max_grad_agrees,
     bag_sum,
     bag_sum_agrees,
-    nms_agrees,
-    nms_keep,
     transposed,
 )
 from gentool_detect.nms import batched_nms
+from gentool_detect.nms_kernel import nms_agrees, nms_keep
 from gentool_detect.roi import roi_align, roi_pool
 from sea import sea
 
@@ -48,7 +47,7 @@ def boxes_of(n: int, spread: float) -> torch.Tensor:
 @pytest.mark.parametrize(("spread", "threshold", "groups"), [(60, 0.6, 1), (40, 0.3, 3), (1000, 0.5, 1)])
 def test_nms_is_greedy(monkeypatch, spread, threshold, groups):
     for name, value in {"BLOCK": 96, "TILE": 32, "TAIL": 32, "BETTER": 16}.items():
-        monkeypatch.setattr(kernels, name, value)
+        monkeypatch.setattr(nms_kernel, name, value)
     n = 3 * 96 + 41
     boxes, labels = sea(boxes_of(n, spread)), torch.randint(0, groups, (n,))
     keep = nms_keep.op(boxes, labels, threshold)
