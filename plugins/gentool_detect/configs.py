@@ -65,6 +65,7 @@ class FasterRCNNConfig(BackboneConfig):
     pooling: Literal["align", "pool"] = option("align", "RoI align, or RoI pooling as in Fast R-CNN")
     bins: int = option(7, "a region becomes so many bins high and wide", ge=1, le=32)
     hidden: int = option(256, "units of the region head's two hidden layers", ge=1, le=8192)
+    looks: int = option(1, "times a region is looked at, each time where the box of the last was", ge=1, le=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,8 @@ class RegionLossConfig:
     near: float = option(0.0, "background of at least this IoU is drawn first (Fast R-CNN: 0.1)", ge=0, le=1)
     classes: float = option(1.0, "weight of the regions' class term", ge=0, le=100)
     boxes: float = option(2.0, "weight of the regions' box term", ge=0, le=100)
+    box: Literal["smooth-l1", "giou"] = option("smooth-l1", "box term: smooth L1 of the transform, or 1 - GIoU")
+    quality: bool = option(False, "the score of a positive region is to be how well its box fits, not 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,7 @@ class FasterRCNN(RegionDetector, nn.Module):
         scales = config.scales if config.pyramid else config.map_scales
         self.shapes = anchor_shapes(self.strides, config.anchor, scales, config.ratios)
         self.rpn = ProposalNetwork(channels, self.shapes.shape[1])
+        self.looks = config.looks
         self.head = RegionHead(channels * config.bins**2, config.hidden, len(info.classes))
         self.begin()
 

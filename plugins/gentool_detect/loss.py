@@ -14,7 +14,7 @@ from gentool import Batch, Phase, Step, UsageError
 from .assign import NEGATIVE, align, match, sample, truths
 from .boxes import area, giou
 from .coding import distances, encode
-from .regions import choose, region_losses
+from .regions import best_boxes, choose, region_losses
 from .single_stage import RANGE, Dense
 
 if TYPE_CHECKING:
@@ -167,20 +167,27 @@ class Regions:
     def regions(
         self, model: Any, images: Tensor, features: Any, proposals: list[Tensor], batch: Batch, step: Step
     ) -> Terms:
+        """The two terms, means over the looks; each look learns from where the one before put its regions."""
         c = self.config
-        chosen = choose(
-            proposals,
-            truths(batch),
-            step,
-            count=c.regions,
-            share=c.share,
-            positive=c.positive,
-            negative=c.negative,
-            near=c.near,
-        )
-        logits, t = model.look(images, features, chosen.rois)
-        with torch.autocast(logits.device.type, enabled=False):
-            return region_losses(logits, t, chosen)
+        known, looks = truths(batch), []
+        for turn in range(model.looks):
+            chosen = choose(
+                proposals,
+                known,
+                step,
+                count=c.regions,
+                share=c.share,
+                positive=c.positive,
+                negative=c.negative,
+                near=c.near,
+                look=turn,
+            )
+            logits, t = model.look(images, features, chosen.rois)
+            with torch.autocast(logits.device.type, enabled=False):
+                looks.append(region_losses(logits, t, chosen, box=c.box, quality=c.quality))
+            moved = best_boxes(logits, t, chosen.rois, batch.extra["size"])
+            proposals = [moved[moved[:, 0] == i, 1:] for i in range(len(known))]
+        return {name: torch.stack([one[name] for one in looks]).mean() for name in looks[0]}
 
 
 class FasterRCNN(Regions):

@@ -78,6 +78,21 @@ def test_region_losses_are_those_of_fast_rcnn() -> None:
     assert np.isclose(float(found["boxes"]), total / 6, rtol=1e-10)
 
 
+def test_regions_learn_how_well_their_boxes_fit_and_their_boxes_by_giou() -> None:
+    """Three regions moved by nothing, two of them positive: IoU 1/2 and GIoU 1/2, and IoU 1/7 and GIoU 1/7 - 2/9."""
+    rois = torch.tensor([[0.0, 0, 0, 2, 1], [0, 0, 0, 2, 2], [0, 5, 5, 9, 9]], dtype=torch.float64)
+    target = torch.tensor([[0.0, 0, 1, 1], [1, 1, 3, 3], [0, 0, 1, 1]], dtype=torch.float64)
+    logits, t = torch.randn(3, 4, dtype=torch.float64), torch.zeros(3, 3, 4, dtype=torch.float64)
+    chosen = Chosen(rois, torch.tensor([2, 3, 0]), target)
+    found = region_losses(logits, t, chosen, box="giou", quality=True)
+    p = logits.log_softmax(1)
+    terms = (p[0, 2] + p[0, 0]) / 2, (p[1, 3] + 6 * p[1, 0]) / 7, p[2, 0]
+    assert np.isclose(float(found["classes"]), -float(sum(terms)) / 3, rtol=1e-10)
+    assert np.isclose(float(found["boxes"]), (0.5 + 1 - (1 / 7 - 2 / 9)) / 3, rtol=1e-10)
+    t.requires_grad_()  # what fits is told, not made to fit, by the class term
+    assert not region_losses(logits, t, chosen, quality=True)["classes"].requires_grad
+
+
 def test_region_losses_of_background_alone_are_finite_and_of_nothing_too() -> None:
     logits, t = torch.randn(3, 4, requires_grad=True), torch.randn(3, 3, 4, requires_grad=True)
     rois = torch.tensor([[0.0, 0, 0, 9, 9]] * 3)

@@ -13,6 +13,7 @@ from gentool_detect.assign import Truth, truths
 from gentool_detect.backbone import Backbone, Norm, Places, Pyramid
 from gentool_detect.boxes import iou
 from gentool_detect.detecting import Found, finish
+from gentool_detect.regions import best_boxes
 from gentool_detect.report import to_sides
 from gentool_detect.single_object import pooled
 from gentool_detect.views import stages
@@ -147,6 +148,34 @@ def test_every_region_is_pooled_from_its_level() -> None:
     assert not large[1].any()
 
 
+def test_a_region_is_looked_at_again_where_its_box_was_put() -> None:
+    """A head that always says class 1 and a shift by a tenth to the right: after n looks a box is n tenths further."""
+    images, size = torch.rand(1, 3, 64, 96), torch.tensor([[64, 96]])
+    seen = []
+    for looks in (1, 3):
+        model = net("detect", looks=looks)
+        for last in (model.head.classes, model.head.boxes):
+            torch.nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            model.head.classes.bias.copy_(torch.tensor([0.0, 0, 5, 0]))
+            model.head.boxes.bias.view(3, 4)[1, 0] = 10 * 0.1
+        proposals = [torch.tensor([[10.0, 10, 30, 40]])]
+        (found,) = model.found_in(images, size, model.features(images, size), proposals, Found(threshold=0.3))
+        assert found.labels.tolist() == [1]
+        seen.append(found)
+    assert torch.allclose(seen[0].boxes, torch.tensor([[12.0, 10, 32, 40]]), atol=1e-4)
+    assert torch.allclose(seen[1].boxes, torch.tensor([[16.0, 10, 36, 40]]), atol=1e-4)
+    assert torch.allclose(seen[0].scores, seen[1].scores)
+
+
+def test_the_boxes_of_a_look_are_cut_to_their_own_pictures() -> None:
+    rois = torch.tensor([[0.0, 10, 10, 30, 30], [1, 10, 10, 30, 30]])
+    logits, t = torch.tensor([[0.0, 0, 1], [0, 1, 0]]), torch.zeros(2, 2, 4)
+    t[:, 1, 0] = 10.0  # class 2 puts its box its width further
+    found = best_boxes(logits, t, rois, torch.tensor([[64, 40], [20, 25]]))
+    assert found.tolist() == [[0, 30, 10, 40, 30], [1, 10, 10, 25, 20]]
+
+
 def test_a_grid_of_cells_is_of_the_picture_not_of_the_canvas() -> None:
     x = torch.arange(48.0).view(1, 1, 6, 8)
     size = torch.tensor([[64, 96]])  # of the 96 x 128 canvas
@@ -278,6 +307,7 @@ def test_without_opencv_it_says_what_to_do(monkeypatch: Any, capsys: Any) -> Non
 OVERFIT: dict[str, dict[str, Any]] = {
     "single-stage": {"model.places": "points"},
     "detect": {},
+    "detect looks": {"model.looks": 2, "loss.quality": True, "loss.box": "giou", "loss.boxes": 10.0},
     "fast-rcnn": {"model.proposer": "edges"},
     "fast-rcnn align": {"model.proposer": "edges", "model.pooling": "align"},
 }
