@@ -149,7 +149,7 @@ VQVAE = ModelSpec(
                 "train.ema": 0.995,
             },
         ),
-        "cifar10": _recipe(
+        "cifar10": _recipe(  # 13 CPU-minutes of one core
             "cifar10",
             {
                 "model.codes": 512,
@@ -158,7 +158,7 @@ VQVAE = ModelSpec(
                 "model.prior_channels": 64,
                 "model.prior_layers": 6,
                 "loss.prior_from": 0.5,
-                "train.steps": 3600,
+                "train.steps": 6000,
                 "train.ema": 0.995,
             },
         ),
