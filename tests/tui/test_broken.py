@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import shutil
 
 import pytest
 from driving import text_of, until
 from runs_on_disk import make
 
+from gentool.evaluating import HeatMap
 from gentool.tui.places import PANES
+from gentool.tui.screens.samples import SamplesPane
 from gentool.tui.store import RunStore
 
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J[/x][red]\u202egnp\x9b31m"
@@ -151,3 +155,45 @@ def test_folders_that_may_not_be_read(tmp_path):
         if root:
             os.seteuid(0)
         locked.chmod(0o755)
+
+
+KINDS = ["\x1b[31m[bold red]x", "a'); app.quit('", 'b"]\\', "[-]", "\udcff\udcfe", "[@click=app.quit]q", "x" * 200]
+
+
+def test_heat_maps_that_mean_harm(drive, tmp_path):
+    """Kinds by the names of files, words and numbers in them: shown, clicked on, cut in half, removed while they are seen."""
+    run = make(tmp_path, "2026-11-01_vae_0001", [{"step": 1, "t": 1.0}], model="vae", created=1.0)
+    (run / "samples").mkdir(exist_ok=True)
+    for i, kind in enumerate(KINDS):
+        values = [[1e308, -1e308, math.nan]] * 3
+        maps = [
+            HeatMap("n", values, [kind] * 3, ["\x1b[2J", "", "[b]"], kind, (kind, kind), most).to_json()
+            for most in (1e-300, None, 0.0)
+        ]
+        text = json.dumps({"format": "gentool heat maps 1", "maps": maps})
+        (run / "samples" / f"000{i}00-{kind}.json").write_text(text)
+        (run / "samples" / f"000{i}50-{kind}.json").write_text(text[: len(text) // 2])
+
+    async def play(app, pilot):
+        app.open_run(app.store.views()[0], "samples")
+        await until(pilot, lambda: app.screen.query(SamplesPane) and app.screen.open_pane.seen is not None)
+        pane = app.screen.open_pane
+        assert len(pane.gallery) == len(KINDS)
+        shown = 0
+        for _ in KINDS:
+            for key in ("v", "comma", "right", "enter"):
+                await pilot.press(key)
+                await pilot.pause(0.02)
+                harmless(app)
+                shown += bool(pane.seen.maps)
+        assert shown
+        for x in range(20, 100, 8):
+            await pilot.click(pane.query_one("#about"), offset=(x, 0))
+        await pilot.resize_terminal(20, 6)
+        await pilot.resize_terminal(100, 30)
+        shutil.rmtree(run / "samples")
+        await until(pilot, lambda: "This run drew nothing." in text_of(app))
+        assert app.is_running
+        assert app._exception is None
+
+    drive(tmp_path, play, size=(100, 30))
