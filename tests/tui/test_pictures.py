@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from rich.style import Style
 from textual.app import App
 
+from gentool.tui.widgets.album import Album, Box, paired
 from gentool.tui.widgets.cells import Label, Page, scaled
-from gentool.tui.widgets.pictures import Album, Box, Pictures, _paired
+from gentool.tui.widgets.pictures import Pictures
 
 
 def pixels_of(page: Page) -> np.ndarray:
@@ -62,8 +63,8 @@ def test_scaling_keeps_a_flat_picture_flat(shape, to, channels) -> None:
 
 
 def test_pairs_stand_under_each_other() -> None:
-    assert _paired(6, 2) == [0, 1, 3, 4, 2, None, 5, None]
-    assert _paired(8, 4) == list(range(8))
+    assert paired(6, 2) == [0, 1, 3, 4, 2, None, 5, None]
+    assert paired(8, 4) == list(range(8))
 
 
 class Stage(App[None]):

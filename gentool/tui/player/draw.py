@@ -17,8 +17,9 @@ from gentool.show.text import safe_text
 from gentool.specs import ModelSpec, Output, SamplerSpec, config_fields
 from gentool.tui.page import binding
 from gentool.tui.player.player import Stage
+from gentool.tui.widgets.album import Album, Box
 from gentool.tui.widgets.fields import Choice, FieldRow, Setting, setting
-from gentool.tui.widgets.pictures import Album, Box, Pictures
+from gentool.tui.widgets.pictures import Pictures
 from gentool.tui.widgets.slider import Slider
 from gentool.tui.worker.wire import Message
 

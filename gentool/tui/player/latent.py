@@ -15,8 +15,9 @@ from gentool.show.text import safe_text
 from gentool.specs import ModelSpec
 from gentool.tui.page import binding
 from gentool.tui.player.player import Stage
+from gentool.tui.widgets.album import Album
 from gentool.tui.widgets.fields import FieldRow, Setting
-from gentool.tui.widgets.pictures import Album, Pictures
+from gentool.tui.widgets.pictures import Pictures
 from gentool.tui.widgets.slider import Slider
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from gentool.show.text import safe_text
 from gentool.specs import EvaluatorSpec, ModelSpec, SamplerSpec, config_fields
 from gentool.tui.page import binding
 from gentool.tui.player.player import Stage
+from gentool.tui.widgets.album import Album
 from gentool.tui.widgets.fields import FieldRow, Setting, setting
-from gentool.tui.widgets.pictures import Album
 from gentool.tui.widgets.sight import Sight
 from gentool.tui.worker.wire import Message
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from rich.color import Color as RichColor
 from rich.style import Style
 from textual.binding import BindingType
 from textual.color import Color
@@ -18,51 +15,14 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from gentool.show.boxes import class_colour
 from gentool.show.pixels import Pixels
-from gentool.show.terminal import Layout, fit_columns
+from gentool.show.terminal import Layout
 from gentool.show.text import cell_width, clip, safe_text
 from gentool.tui.page import binding
+from gentool.tui.widgets.album import Album, frame, paint_boxes
 from gentool.tui.widgets.cells import Label, Page, scaled
 
 NARROW = 7  # cells a tile has at least where there is room for gaps, frames and words between
-
-
-@dataclass(frozen=True)
-class Box:
-    """Something found on a picture: x1 y1 x2 y2 in its pixels, its class, how sure."""
-
-    corners: tuple[float, float, float, float]
-    label: int
-    score: float
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Album:
-    """What a `Pictures` shows. pixels: uint8 (n, H, W, 1 or 3); `columns` fixes the columns of a view; `captions` stand
-    under the pictures; `boxes` are drawn on them, one list a picture; `sizes` where a picture is the top left of a canvas.
-    pairs: the second half of the pictures belongs under the first, one to one."""
-
-    pixels: Pixels
-    columns: int | None = None
-    captions: Sequence[str] = ()
-    boxes: Sequence[Sequence[Box]] = ()
-    sizes: Sequence[tuple[int, int]] = ()
-    pairs: bool = False
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def image(self, i: int) -> Pixels:
-        image: Pixels = self.pixels[i]
-        if i < len(self.sizes):
-            height, width = self.sizes[i]
-            image = image[:height, :width]
-        return image
-
-    def caption(self, i: int) -> str:
-        return self.captions[i] if i < len(self.captions) else ""
 
 
 class Pictures(Widget, can_focus=True):
@@ -198,16 +158,10 @@ class Pictures(Widget, can_focus=True):
 
     def _paint_grid(self, album: Album, page: Pixels, labels: list[Label]) -> None:
         lines, width = page.shape[0] // 2, page.shape[1]
-        n, height, wide = len(album), album.pixels.shape[1], album.pixels.shape[2]
+        height, wide = album.pixels.shape[1:3]
         below = 1 if album.captions and width >= 20 else 0
-        room = {"max_width": max(width - 2, 1), "max_lines": max(lines - 2, 1), "below": below, "smooth": True}
-        layout = fit_columns(n, height, wide, columns=album.columns, **room)
-        if album.pairs:
-            across = {-(-(n // 2) // blocks): blocks for blocks in range(n // 2, 0, -1)}
-            found = [fit_columns(2 * k * blocks, height, wide, columns=k, **room) for k, blocks in across.items()]
-            layout = max(found, key=lambda one: (min(one.shown, n), one.width, one.columns))
-        self._layout = layout
-        self._order = _paired(n, layout.columns) if album.pairs else list(range(n))
+        layout = self._layout = album.fitted(max(width - 2, 1), max(lines - 2, 1), below)
+        self._order = album.order(layout.columns)
         self._show_row(self._place(self.chosen) // layout.columns)
         for place in range(layout.shown):
             i = self._at_place(place)
@@ -220,11 +174,11 @@ class Pictures(Widget, can_focus=True):
             tall, across = image.shape[:2]
             shape = (max(1, layout.height * tall // height), max(1, layout.width * across // wide))
             page[y : y + shape[0], x : x + shape[1]] = scaled(image, *shape)
-            self._boxes(album, i, page[y : y + shape[0], x : x + shape[1]], None, x, y)
+            paint_boxes(album, i, page[y : y + shape[0], x : x + shape[1]], self.threshold)
             if layout.width >= NARROW:
                 colour = self._edge(i)
                 if colour is not None:
-                    _frame(page, x, y, layout.width, layout.height, colour)
+                    frame(page, x, y, layout.width, layout.height, colour)
                 if mark := self.marks.get(i):
                     labels.append(Label(x, y // 2 - 1, f" {mark} ", self._flag("pictures--mark")))
                 if below:
@@ -242,28 +196,7 @@ class Pictures(Widget, can_focus=True):
         x, y = (page.shape[1] - across) // 2, (page.shape[0] - tall) // 4 * 2
         part = page[y : y + tall, x : x + across]
         part[:] = scaled(image, tall, across)
-        self._boxes(album, self.chosen, part, labels, x, y)
-
-    def _boxes(self, album: Album, i: int, part: Pixels, labels: list[Label] | None, x: int, y: int) -> None:
-        """Draw what was found on a picture on its part of the page; with `labels`, in words, too."""
-        if i >= len(album.boxes):
-            return
-        image = album.image(i)
-        fy, fx = part.shape[0] / image.shape[0], part.shape[1] / image.shape[1]
-        seen = [box for box in album.boxes[i] if box.score >= self.threshold]
-        for box in reversed(seen):  # the best last, so that nothing lies on it
-            x1, y1, x2, y2 = box.corners
-            left, right = _clipped(x1 * fx, x2 * fx, part.shape[1])
-            top, bottom = _clipped(y1 * fy, y2 * fy, part.shape[0])
-            colour = class_colour(box.label)
-            part[[top, bottom], left : right + 1] = colour
-            part[top : bottom + 1, [left, right]] = colour
-            if labels is not None:
-                words = safe_text(f"{box.name or box.label}" + (f" {box.score:.2f}" if box.score < 1 else ""))
-                ink = "black" if sum(c * s for c, s in zip(colour, (0.3, 0.59, 0.11))) > 120 else "white"
-                style = Style(color=ink, bgcolor=RichColor.from_rgb(*colour))
-                line = max(0, (y + top) // 2 - (1 if top >= 2 else 0))
-                labels.append(Label(x + left, line, f" {words} ", style))
+        labels += paint_boxes(album, self.chosen, part, self.threshold, x, y)
 
     def _corner(self, place: int) -> tuple[int, int]:
         """Where the tile at a place of the panel begins, in pixels of the page."""
@@ -423,38 +356,6 @@ class Pictures(Widget, can_focus=True):
         self.action_step(0, -1)
 
 
-def _paired(n: int, columns: int) -> list[int | None]:
-    """The order in which rows of the first half and of the second half take turns."""
-    half = n // 2
-    order: list[int | None] = []
-    for start in range(0, half, columns):
-        row = [start + x if start + x < half else None for x in range(columns)]
-        order += row
-        order += [None if i is None else half + i for i in row]
-    return order
-
-
 def replace_ground(style: Style) -> Style:
     """A style with its ink as the ground and what stood behind as the ink."""
     return Style(color=style.bgcolor, bgcolor=style.color, bold=True)
-
-
-def _clipped(first: float, last: float, size: int) -> tuple[int, int]:
-    """The first and last pixel of a span, within a picture."""
-    start = min(max(0, round(first)), size - 1)
-    return start, min(max(start, round(last) - 1), size - 1)
-
-
-def _frame(page: Pixels, x: int, y: int, width: int, height: int, colour: Color) -> None:
-    """A line around a tile, in the gap."""
-    tall = height + height % 2
-    left, right, top, bottom = x - 1, x + width, y - 1, y + tall
-    rows = slice(max(top, 0), min(bottom + 1, page.shape[0]))
-    columns = slice(max(left, 0), min(right + 1, page.shape[1]))
-    value: Any = colour.rgb
-    for column in (left, right):
-        if 0 <= column < page.shape[1]:
-            page[rows, column] = value
-    for row in (top, bottom):
-        if 0 <= row < page.shape[0]:
-            page[row, columns] = value

@@ -18,7 +18,8 @@ from gentool.runs.gallery import Look, Shot
 from gentool.show.heatmap import heatmap_text
 from gentool.show.text import safe_text
 from gentool.tui.page import binding
-from gentool.tui.widgets.pictures import Album, Box, Pictures
+from gentool.tui.widgets.album import Album, album_of
+from gentool.tui.widgets.pictures import Pictures
 from gentool.tui.widgets.scroll import Scroll
 
 
@@ -140,22 +141,3 @@ class Sight(Container):
             one.display = one is chosen
         if focused and not chosen.has_focus:
             chosen.focus()
-
-
-def album_of(shot: Shot, found: Look, *, truth: bool = False) -> Album:
-    """The pictures of a file. Rows that mean something stay; previews are laid out anew to fill the panel.
-
-    truth: with the true boxes, where they are known, in place of those that were found.
-    """
-    assert found.pixels is not None
-    pairs = shot.kind == "reconstructions" and len(found.pixels) == 2 * (found.columns or 0)
-    columns = None if shot.kind == "samples" or pairs else found.columns
-    boxes = [
-        [
-            Box((b[0], b[1], b[2], b[3]), j, score, name)
-            for b, j, score, name in zip(f.boxes, f.labels, f.scores, f.names)
-        ]
-        for f in (truth and found.truth) or found.found
-    ]
-    captions = () if boxes else found.captions
-    return Album(found.pixels, columns=columns, captions=captions, boxes=boxes, sizes=found.sizes, pairs=pairs)
