@@ -56,7 +56,7 @@ def gentool_models() -> list[ModelSpec]:
             offers=("detect", "one-object"),
             paper=MULTITASK_PAPER,
             inputs=("boxes",),
-            defaults=presets.SCENES,
+            defaults=presets.ONE,
             presets=presets.SINGLE_OBJECT,
         ),
         ModelSpec(

@@ -128,8 +128,8 @@ class FastRCNNConfig(ProposerConfig):
 class SingleObjectConfig(BackboneConfig):
     """model.* of `single-object`."""
 
-    cells: int = option(8, "the box head sees the picture as cells x cells", ge=1, le=32)
-    hidden: int = option(256, "units of each head's hidden layer", ge=1, le=8192)
+    stride: Literal[8, 16, 32] = option(8, "pixels apart are the places that each give an answer")
+    hidden: int = option(256, "units of the heads' hidden layer", ge=1, le=8192)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,7 @@ class SingleObjectLossConfig:
 
     classes: float = option(1.0, "weight of the softmax term", ge=0, le=1000)
     boxes: float = option(10.0, "weight of the squared error of the box", ge=0, le=1000)
+    places: float = option(1.0, "weight of the softmax over the places, which is to answer", ge=0, le=1000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,9 +64,11 @@ def needs_boxes(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 class SingleObject:
-    """L = -w_c log p_c + w_b |b - b*|^2: softmax and squared error, weighted (the multi-task loss of two heads).
+    """L = -w_c log p_c + w_b |b - b*|^2 - w_p log a_k: softmax and squared error, weighted (the multi-task loss of two
+    heads), and which place answers for the picture: k, the nearest to the object's centre.
 
-    The object of a picture is the largest one there; a picture without any teaches nothing.
+    The object of a picture is the largest one there; a picture without any teaches nothing. Without the third term the
+    first two would have to find out first, from the means over all places alone, that there is a thing at all.
     """
 
     def __init__(self, config: SingleObjectLossConfig):
@@ -74,15 +76,22 @@ class SingleObject:
 
     def __call__(self, model: Any, batch: Batch, step: Step) -> Iterator[Phase]:
         images, size = needs_boxes(model, batch)
-        logits, boxes = model.predict(images, size)
+        answer = model.predict(images, size)
         with torch.autocast(images.device.type, enabled=False):
             labels, wanted, there = largest(batch)
             n = there.sum().clamp(min=1)
-            nll = F.cross_entropy(logits, labels, reduction="none")
-            squared = (boxes - wanted / size.flip(1).repeat(1, 2)).square().sum(1)
-            terms = {"classes": (nll * there).sum() / n, "boxes": (squared * there).sum() / n}
-            right = ((logits.argmax(1) == labels) & there).sum() / n
-        yield phase(terms, {"classes": self.config.classes, "boxes": self.config.boxes}, {"accuracy": right})
+            centre = (wanted[:, :2] + wanted[:, 2:]) / 2
+            away = (answer.grid.points[None] - centre[:, None]).square().sum(2)
+            place = away.masked_fill(~answer.grid.inside, torch.inf).argmin(1)
+            each = {
+                "classes": F.cross_entropy(answer.logits, labels, reduction="none"),
+                "boxes": (answer.boxes - wanted / size.flip(1).repeat(1, 2)).square().sum(1),
+                "places": F.cross_entropy(answer.sure, place, reduction="none"),
+            }
+            terms = {name: (term * there).sum() / n for name, term in each.items()}
+            right = ((answer.logits.argmax(1) == labels) & there).sum() / n
+        c = self.config
+        yield phase(terms, {"classes": c.classes, "boxes": c.boxes, "places": c.places}, {"accuracy": right})
 
 
 def largest(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -76,7 +76,13 @@ PRECISE: Keys = {
 
 POINTS: Keys = {"model.places": "points"}
 
-SINGLE_OBJECT: Mapping[str, Keys] = {"debug": {**DEBUG, **SMALL_HEAD}}
+# A picture teaches one class only, so that steps are noisy: half the rate of the others, and twice the steps.
+ONE: Keys = {**SCENES, "optim.model.lr": 1e-3, "train.steps": 1600}
+
+SINGLE_OBJECT: Mapping[str, Keys] = {
+    "debug": {**DEBUG, **SMALL_HEAD},
+    "long": {"train.steps": 8000, "train.ema": 0.998},
+}
 
 SINGLE_STAGE: Mapping[str, Keys] = {
     "debug": {**DEBUG, "model.channels": 8, "model.depth": 1},

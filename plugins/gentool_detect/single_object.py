@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gentool import DataInfo
 from gentool.sampling import Detections
 
-from .backbone import Backbone, Places
+from .backbone import STRIDES, Backbone
 from .boxes import clip
 from .detecting import Detecting, Found
+from .grid import Grid, make_grid
 
 if TYPE_CHECKING:
     from .configs import SingleObjectConfig
 
 
-class SingleObject(Detecting, nn.Module):
-    """images (N, 3, H, W) -> class logits (N, classes) and a box (N, 4), x1 y1 x2 y2 as shares of the picture's sides.
+@dataclass(frozen=True)
+class Answer:
+    """What is said of N pictures, float32. logits: (N, classes); boxes: (N, 4), x1 y1 x2 y2 as shares of the picture's
+    sides; sure: (N, places) of the grid, -inf outside of the picture."""
 
-    Both heads read the features of stride 16. What it is does not depend on where it is: the class head sees the largest
-    value of each feature anywhere. For the box they are brought to a grid of cells x cells over the picture, whatever
-    its size.
+    logits: Tensor
+    boxes: Tensor
+    sure: Tensor
+    grid: Grid
+
+
+class SingleObject(Detecting, nn.Module):
+    """images (N, 3, H, W) -> `Answer`: what the object is and its box.
+
+    Every place i of the features says, for itself, what the object is (logits c_i) and where its sides are from there
+    (d_i, in strides), and how well it can tell (s_i). The picture's answer is the mean of these by a = softmax(s):
+
+        c = sum_i a_i c_i,    b = sum_i a_i (p_i -+ d_i) with the place p_i.
+
+    So the network need not learn anew for every part of the picture what an object looks like there, nor what its place
+    in the picture is: it looks where the object is, and answers from there.
     """
 
     conditional = False
@@ -31,31 +49,33 @@ class SingleObject(Detecting, nn.Module):
     def __init__(self, config: SingleObjectConfig, info: DataInfo):
         super().__init__()
         self.prepare(config, info)
-        self.backbone = Backbone(3, config.widths, config.blocks, 16)
-        self.cells = config.cells
-        channels = config.widths[2]
-        self.classes = nn.Sequential(
-            nn.Linear(channels, config.hidden), nn.ReLU(), nn.Linear(config.hidden, len(info.classes))
-        )
-        self.box = nn.Sequential(nn.Linear(channels * config.cells**2, config.hidden), nn.ReLU())
-        last = nn.Linear(config.hidden, 4)
-        nn.init.normal_(last.weight, std=0.01)
-        with torch.no_grad():
-            last.bias.copy_(torch.tensor([0.3, 0.3, 0.7, 0.7]))
-        self.box.append(last)
+        self.stride = config.stride
+        self.backbone = Backbone(3, config.widths, config.blocks, config.stride)
+        self.hidden = nn.Conv2d(config.widths[STRIDES.index(config.stride)], config.hidden, 1)
+        self.classes = nn.Conv2d(config.hidden, len(info.classes), 1)
+        self.box = nn.Conv2d(config.hidden, 4, 1)
+        self.sure = nn.Conv2d(config.hidden, 1, 1)
+        for last, start in ((self.classes, 0.0), (self.box, 1.0), (self.sure, 0.0)):
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.constant_(last.bias, start)  # type: ignore[arg-type]
         self.begin()
 
-    def predict(self, images: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, classes), (N, 4), float32."""
+    def predict(self, images: Tensor, size: Tensor) -> Answer:
         maps, places = self.backbone(images, size)
-        x = maps[16]  # 0 outside of the picture, and never below
-        where = pooled(x, places, 16, self.cells).flatten(1)
-        return self.classes(x.amax((2, 3))).float(), self.box(where).float()
+        grid = make_grid(places, (self.stride,))
+        x = F.relu(self.hidden(maps[self.stride]))
+        classes, sides, sure = (head(x).float().flatten(2) for head in (self.classes, self.box, self.sure))
+        sure = sure.masked_fill(~grid.inside[:, None], -torch.inf)
+        share = sure.softmax(2)
+        point = grid.points.T.repeat(2, 1)  # (4, places)
+        outward = sides.new_tensor([-1.0, -1.0, 1.0, 1.0])[:, None] * self.stride
+        box = ((point + outward * sides) * share).sum(2)
+        return Answer((classes * share).sum(2), box / size.flip(1).repeat(1, 2), sure[:, 0], grid)
 
     def find(self, images: Tensor, size: Tensor, found: Found) -> list[Detections]:
-        logits, boxes = self.predict(images, size)
-        scores, labels = logits.softmax(1).max(1)
-        pixels = boxes * size.flip(1).repeat(1, 2)
+        answer = self.predict(images, size)
+        scores, labels = answer.logits.softmax(1).max(1)
+        pixels = answer.boxes * size.flip(1).repeat(1, 2)
         results = []
         for box, score, label, one in zip(pixels, scores, labels, size, strict=True):
             box = clip(
@@ -66,18 +86,4 @@ class SingleObject(Detecting, nn.Module):
         return results
 
     def facts(self) -> dict[str, float | str]:
-        return {**self.sizes(), "cells": self.cells**2}
-
-
-def pooled(x: Tensor, places: Places, stride: int, cells: int) -> Tensor:
-    """Means over a grid of cells x cells of each picture's own part of the map: (N, C, h, w) -> (N, C, cells, cells)."""
-    weights = []
-    for axis in (0, 1):
-        side = places.size[:, axis].float() / stride  # of the picture, in places
-        edges = torch.arange(cells + 1, device=x.device) * (side[:, None] / cells)
-        place = torch.arange(x.shape[2 + axis], device=x.device)
-        covered = torch.minimum(edges[:, 1:, None], place + 1.0) - torch.maximum(edges[:, :-1, None], place * 1.0)
-        covered = covered.clamp(min=0)
-        weights.append(covered / covered.sum(2, keepdim=True).clamp(min=1e-9))
-    rows, columns = (w.to(x.dtype) for w in weights)
-    return torch.einsum("nchw,nih,njw->ncij", x, rows, columns)
+        return {**self.sizes(), "stride": self.stride}

@@ -10,12 +10,11 @@ import pytest
 import torch
 from gentool_detect import average_precision, proposals
 from gentool_detect.assign import Truth, truths
-from gentool_detect.backbone import Backbone, Norm, Places, Pyramid
+from gentool_detect.backbone import Backbone, Norm, Pyramid
 from gentool_detect.boxes import iou
 from gentool_detect.detecting import Found, finish
 from gentool_detect.regions import best_boxes
 from gentool_detect.report import to_sides
-from gentool_detect.single_object import pooled
 from gentool_detect.views import stages
 from safetensors.torch import save_file
 
@@ -176,13 +175,18 @@ def test_the_boxes_of_a_look_are_cut_to_their_own_pictures() -> None:
     assert found.tolist() == [[0, 30, 10, 40, 30], [1, 10, 10, 25, 20]]
 
 
-def test_a_grid_of_cells_is_of_the_picture_not_of_the_canvas() -> None:
-    x = torch.arange(48.0).view(1, 1, 6, 8)
-    size = torch.tensor([[64, 96]])  # of the 96 x 128 canvas
-    found = pooled(x, Places(size, (96, 128)), 16, 2)
-    part = x[:, :, :4, :6]
-    expected = torch.nn.functional.adaptive_avg_pool2d(part, 2)
-    assert torch.allclose(found, expected)
+def test_the_place_that_is_sure_answers_for_the_picture() -> None:
+    model = net("single-object", stride=8)
+    images, size = torch.rand(2, 3, 64, 96), torch.tensor([[64, 96], [40, 60]])
+    answer = model.predict(images, size)
+    inside = answer.grid.inside
+    assert inside.sum(1).tolist() == [8 * 12, 5 * 8]
+    assert (answer.sure > -torch.inf).equal(inside)
+    with torch.no_grad():
+        model.sure.weight.zero_()  # all are as sure as each other, and say a box of two strides: it is in the middle
+        model.box.weight.zero_()
+    found = model.predict(images, size).boxes[0] * torch.tensor([96, 64, 96, 64])
+    assert torch.allclose(found, torch.tensor([40.0, 24, 56, 40]), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
