@@ -111,6 +111,7 @@ GSN = ModelSpec(
     paper="Bengio et al. 2014, arXiv:1306.1091",
     defaults=presets.GSN_DEFAULTS,
     presets=presets.GSN,
+    checkpoints={"mnist": "checkpoints/gsn-mnist.safetensors"},
 )
 
 
