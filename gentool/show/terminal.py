@@ -361,5 +361,6 @@ def _renderable(mode: str) -> Any:
         from textual_image.renderable import SixelImage, TGPImage
     finally:
         sys.__stdout__ = real  # type: ignore[misc]
-    _terminal.get_cell_size._result = _terminal.CellSize(*_cell_size())  # type: ignore[attr-defined]
+    cached: Any = _terminal.get_cell_size
+    cached._result = _terminal.CellSize(*_cell_size())
     return SixelImage if mode == "sixel" else TGPImage

@@ -26,6 +26,10 @@ TINY = (
     "checkpoint.every=2",
     "--set",
     "preview.n=0",
+    "--set",
+    "train.precision=fp32",  # not measured anew by every run that is compared
+    "--set",
+    "train.channels_last=no",
     "--quiet",
 )
 
