@@ -73,7 +73,7 @@ def test_what_can_be_played_with(drive: Any, tmp_path: Path) -> None:
         await pilot.press("escape")
         assert isinstance(app.screen, PlayPage)
 
-    drive(tmp_path, play, size=(80, 24))
+    drive(tmp_path, play, size=(80, 50))
 
 
 def test_leaving_while_the_model_is_at_work(drive: Any, tmp_path: Path) -> None:

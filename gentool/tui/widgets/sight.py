@@ -104,8 +104,8 @@ class Sight(Container):
 
     @property
     def front(self) -> Widget:
-        """The one that is seen."""
-        return next((one for one in self.children if one.display), self.pictures)
+        """The one that is seen; itself before there are any, and when they are gone."""
+        return next((one for one in self.children if one.display), self)
 
     def show_pictures(self, album: Album | None, said: str | None = None, *, keep: bool = True) -> None:
         """Show pictures, or in their place what is said (None: as before). keep: the same picture stays chosen and zoomed."""
