@@ -113,6 +113,7 @@ VQVAE = ModelSpec(
     checkpoints={
         "fashion-mnist": "checkpoints/vqvae-fashion-mnist.safetensors",
         "mnist": "checkpoints/vqvae-mnist.safetensors",
+        "cifar10": "checkpoints/vqvae-cifar10.safetensors",
     },
     presets={
         "debug": {
