@@ -24,7 +24,8 @@ class Tmux:
     def __init__(self, command: str, env: dict[str, str]) -> None:
         self.socket = f"gentool-test-{uuid.uuid4().hex[:8]}"
         self.env = {**os.environ, **env}
-        self.env.pop("TMUX", None)
+        for name in ("TMUX", "COLUMNS", "LINES"):  # the window's own count, not those of pytest's workers
+            self.env.pop(name, None)
         self("new-session", "-d", "-x", "100", "-y", "30", command)
 
     def __call__(self, *words: str) -> str:
