@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -263,13 +262,3 @@ def _curve(
             for a, b in dots:
                 radius = 3.5 * _FINE
                 pen.ellipse((a - radius, b - radius, a + radius, b + radius), fill=color)
-
-
-def report_plot(report: Any) -> Image:
-    """The curves of a `Report` as a picture."""
-    return plot_png(report.curves, report.axes, log_y=report.log_y, title=report.name)
-
-
-def print_plot(curves: Sequence[Curve], axes: tuple[str, str] = AXES, *, log_y: bool = False, title: str = "") -> None:
-    """Curves as a result on stdout, in a pipe too (without any code there)."""
-    plot_terminal(curves, axes, log_y=log_y, title=title, stream=sys.stdout)

@@ -118,10 +118,6 @@ class Page(Screen[None], inherit_bindings=False):
     def launches_changed(self) -> None:
         """A command that was started from here has made its run, or ended."""
 
-    def keys_changed(self) -> None:
-        """Draw the line of keys anew, for a page whose `check_action` depends on what is chosen."""
-        self.refresh_bindings()
-
 
 class Pane(Widget):
     """One tab of a run. `run` is the view of it, replaced whenever the run goes on.

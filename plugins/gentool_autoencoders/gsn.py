@@ -182,6 +182,6 @@ def chain(
             shown.append(mean)
         yield Partial(k + 1, last + 1)
     images = model.pictures(torch.stack(shown, 1).flatten(0, 1))
-    captions = [f"step {start + every * c + 1}" for _ in range(rows) for c in range(columns)]
+    captions = [str(start + every * c + 1) for _ in range(rows) for c in range(columns)]
     title = f"each row: a chain from noise, step {start + 1} to {last + 1}" + (f", every {every}" if every > 1 else "")
     yield Samples(images=images, columns=columns, captions=captions, title=title)

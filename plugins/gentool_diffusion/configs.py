@@ -177,5 +177,6 @@ class SolverStepsConfig:
     n: int = option(1000, "samples of each", ge=2)
     steps: tuple[int, ...] = option((5, 10, 20, 50), "how many steps")
     solvers: tuple[str, ...] = option(("ddim", "dpm-solver", "heun"), "which samplers")
+    guidance: float = option(1.0, "classifier-free, of every sampler", ge=0, le=100)
     ancestral: bool = option(False, "the ancestral chain of all T steps too (slow)")
     metric: str = option("fid", "the evaluator whose first figure is plotted")

@@ -121,28 +121,36 @@ class SolverSteps:
         if self.config.ancestral:
             wanted.append(("ddpm", self.context.model.schedule.steps))  # type: ignore[union-attr, arg-type]
         metric = self.config.metric
-        found = [(name, steps, self.figure(name, steps)) for name, steps in wanted]
+        reports = [(name, steps, self.report(name, steps)) for name, steps in wanted]
+        found = [(name, steps, report.scalars[0].value) for name, steps, report in reports]
         # Heun asks twice a step but for the last.
         calls = {(name, steps): 2 * steps - 1 if name == "heun" else steps for name, steps, _ in found}
         curves = [
             Curve(name, [calls[n, k] for n, k, _ in found if n == name], [v for n, _, v in found if n == name])
             for name in dict.fromkeys(name for name, _, _ in found)
         ]
+        floor = [s for s in reports[0][2].scalars if " floor" in s.name][:1]
+        ends = [min(calls.values()), max(calls.values())]
+        curves += [Curve("floor", ends, [s.value, s.value]) for s in floor]
         name, steps, value = min(found, key=lambda row: row[2])
         return Report(
             name="solver-steps",
-            scalars=[Scalar(f"best: {name}, {steps} steps", value)],
-            protocol=f"{metric} of {self.config.n:,} samples each, of one noise; {self.context.dataset}",
+            scalars=[Scalar(f"best: {name}, {steps} steps", value), *floor],
+            protocol=(
+                f"{metric} of {self.config.n:,} samples each, of one noise, guidance {self.config.guidance:g}; "
+                f"{self.context.dataset}"
+            ),
             curves=curves,
             axes=("network calls a sample", metric),
             log_y=True,
             table=[{"sampler": n, "steps": k, "network calls": calls[n, k], metric: v} for n, k, v in found],
         )
 
-    def figure(self, sampler: str, steps: int) -> float:
-        """The metric of n samples by a sampler."""
+    def report(self, sampler: str, steps: int) -> Report:
+        """What the metric says of n samples by a sampler, its figure first."""
         context, spec = self.context, registry().find("sampler", sampler)
-        options = dataclasses.asdict(build_dataclass(spec.config, {"steps": steps}, f"sampler {sampler}"))
+        changes = {"steps": steps, "guidance": self.config.guidance}
+        options = dataclasses.asdict(build_dataclass(spec.config, changes, f"sampler {sampler}"))
 
         def samples(n: int) -> Iterator[Samples]:
             events = draw(
@@ -153,4 +161,4 @@ class SolverSteps:
         own = dataclasses.replace(context, draw_samples=samples, shared={}, limit=None)
         config = build_dataclass(self.metric.config, {"n": self.config.n}, f"evaluator {self.config.metric}")
         report: Report = registry().load(self.metric.factory)(config, own).compute()
-        return report.scalars[0].value
+        return report

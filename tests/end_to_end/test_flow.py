@@ -67,6 +67,15 @@ def test_eval_draws_by_the_sampler_that_is_asked_for(cli: Callable[..., Any]) ->
         figures.append(next(v["value"] for k, v in said["reports"][0]["scalars"].items() if k.startswith("FID (")))
     assert figures[1] < figures[0] / 2
 
+    # The view that tries several solvers draws the same pictures for the same call.
+    weighed = cli("eval", "diffusion", "--solver-steps", "--set", "solver-steps.n=60", "--set", "solver-steps.steps=[1, 20]",
+                  "--set", 'solver-steps.solvers=["ddim", "heun"]', "--json")  # fmt: skip
+    (report,) = json.loads(weighed.out)["reports"]
+    calls = [(row["sampler"], row["network calls"]) for row in report["table"]]
+    assert calls == [("ddim", 1), ("ddim", 20), ("heun", 1), ("heun", 39)]
+    assert [row["fid"] for row in report["table"]][:2] == pytest.approx(figures)
+    assert [curve["name"] for curve in report["curves"]] == ["ddim", "heun", "floor"]
+
 
 def test_dry_run_writes_nothing(cli: Callable[..., Any], tmp_path: Path) -> None:
     result = cli("train", "vqvae", "--dry-run", "--set", "train.steps=7")

@@ -96,7 +96,7 @@ def test_the_strip_is_the_walk():
     *_, strip = chain(model, 1, step=step, rows=3, columns=4, start=2, every=3)
     assert isinstance(strip, Samples)
     assert strip.columns == 4
-    assert strip.captions[:4] == ["step 3", "step 6", "step 9", "step 12"]
+    assert strip.captions[:4] == ["3", "6", "9", "12"]
     walked = [p.images for p in markov_chain(model, 3, step=step, steps=12) if isinstance(p, Partial)]
     for column, k in enumerate((2, 5, 8, 11)):
         assert torch.equal(strip.images.view(3, 4, 1, 4, 4)[:, column], walked[k])

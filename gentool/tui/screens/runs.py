@@ -90,7 +90,6 @@ class RunsPage(Page):
         self.query_text = ""
         self._query = Query()
         self._asked = 0  # the number of the newest question to the thread
-        self._ages = 0.0
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="filter-line"):

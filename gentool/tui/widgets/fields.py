@@ -274,11 +274,6 @@ class FieldRow(Horizontal):
                 editor.value = spell(value)
         self._say()
 
-    def blame(self, problem: str) -> None:
-        """Say in place what is wrong; "" for nothing."""
-        self.problem = problem
-        self._say()
-
     def _say(self) -> None:
         wrong = bool(self.problem)
         if isinstance(self.editor, Entry):

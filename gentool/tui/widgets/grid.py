@@ -151,11 +151,6 @@ class Grid(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             if i is not None and first <= i < last:
                 self.refresh(Region(0, i - first + self.top, self.size.width, 1))
 
-    def rows_seen(self) -> list[T]:
-        """The rows on the screen."""
-        first = round(self.scroll_y)
-        return self.rows[first : first + max(self.size.height - self.top, 0)]
-
     def index_of(self, key: str) -> int | None:
         return self._index.get(key)
 
