@@ -22,15 +22,25 @@ class Result:
     err: str
 
 
-@pytest.fixture(autouse=True)
-def plugin_files_end_with_their_test() -> Iterator[None]:
-    """What a test adds by --plugin, or by hand, is not in the registry, nor in the commands, of another."""
+def _plugin_files_as_before() -> Iterator[None]:
     from gentool import registry
 
     before = registry.plugin_files()
     yield
     if registry.plugin_files() != before:
         registry.set_plugin_files(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugin_files_end_with_their_module() -> Iterator[None]:
+    """What a module's own fixtures add by --plugin is not in the registry of the next module."""
+    yield from _plugin_files_as_before()
+
+
+@pytest.fixture(autouse=True)
+def plugin_files_end_with_their_test() -> Iterator[None]:
+    """What a test adds by --plugin, or by hand, is not in the registry, nor in the commands, of another."""
+    yield from _plugin_files_as_before()
 
 
 @pytest.fixture
