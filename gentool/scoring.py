@@ -38,6 +38,7 @@ class Scorer:
     sampler: str | None = None
     sampler_changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     on_progress: Callable[[str, int, int], None] = lambda name, done, total: None
+    drew: bool = dataclasses.field(default=False, init=False)  # whether an evaluator has asked for samples
     _pipeline: Pipeline | None = None
     _shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
@@ -89,6 +90,7 @@ class Scorer:
         )
 
     def _draw(self, n: int) -> Iterator[Any]:
+        self.drew = True
         spec, options = sampler_of(self.source, self.sampler, self.sampler_changes)
         given = from_split(self.pipeline, self.split or "test", n) if spec.pictures == "must" else None
         return draw(

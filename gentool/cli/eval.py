@@ -88,6 +88,8 @@ def evaluate(
         reports.append(report)
         if not as_json:
             show_report(report, folder_of(opened), images, quiet=quiet)
+    if (sampler or scorer.sampler_changes) and not scorer.drew:
+        say("No samples were drawn for this, so that the sampler's settings changed nothing.", quiet=quiet)
     if as_json:
         drawn = {"sampler": sampler, "sampler_changes": scorer.sampler_changes}
         drawn = {key: value for key, value in drawn.items() if value}

@@ -164,11 +164,11 @@ class FewLabelConfig:
 
     labels: tuple[int, ...] = option((1, 10, 100), "labelled pictures of each class")
     seeds: int = option(3, "times everything is repeated with other labelled pictures", ge=1, le=100)
-    steps: int = option(400, "optimiser steps of each network", ge=1, le=1_000_000)
+    steps: int = option(1200, "optimiser steps of each network; without augmentation a third", ge=1, le=1_000_000)
     batch_size: int = option(64, "pictures a step", ge=2, le=100_000)
-    encoder_lr: float = option(3e-4, "fine-tuning: rate of the encoder", gt=0, le=1)
+    encoder_lr: float = option(1e-3, "fine-tuning: rate of the encoder", gt=0, le=1)
     head_lr: float = option(3e-3, "rate of the head, and of everything when training from scratch", gt=0, le=1)
-    augment: bool = option(True, "also with random rotation, scale, shear and shift of the labelled pictures")
+    augment: bool = option(True, "also with random affine and elastic changes of the labelled pictures")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ For each number of labels a class, on the same labelled pictures and with the sa
     scratch       encoder and head from a fresh start
     fine-tuned    the same from the trained encoder: BatchNorm and a linear head, the encoder at a lower rate
 
-the last two also with random affine changes of the labelled pictures (`augment`). The encoder was trained without
-labels on the whole training split; the labels are a random choice, equally many of each class.
+the last two also with random changes of the labelled pictures (`augment`: affine, and elastic as in Simard et al. 2003),
+and then for thrice the steps, since each picture is another every time. The encoder was trained without labels on the
+whole training split; the labels are a random choice, equally many of each class.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate
 
 from gentool import Batch, Context, Curve, Report, Samples, Scalar, Step, UsageError
 from gentool.randomness import derive_seed
@@ -47,8 +48,10 @@ class Classifier(nn.Module):
         return self.linear(self.norm(self.body.features(images)))
 
 
-def affine(images: Tensor, step: Step) -> Tensor:
-    """Each picture turned by up to 15 degrees, scaled by 0.85 to 1.15, sheared by up to 0.15 and shifted by up to a tenth."""
+def warped(images: Tensor, step: Step) -> Tensor:
+    """Each picture turned by up to 15 degrees, scaled by 0.85 to 1.15, sheared by up to 0.15, shifted by up to a tenth, and
+    bent: every place moves by a smooth field (bicubic between the 5 x 5 places that are drawn) of up to 7.5 % of a side.
+    """
     n = len(images)
     turn, size_x, size_y, shear, right, down = (step.uniform(n, 6, purpose="affine") * 2 - 1).T
     angle = turn * (math.pi / 12)
@@ -57,8 +60,10 @@ def affine(images: Tensor, step: Step) -> Tensor:
     first = torch.stack([cos * size_x, cos * shear - sin * size_y, 0.2 * right], 1)
     second = torch.stack([sin * size_x, sin * shear + cos * size_y, 0.2 * down], 1)
     grid = affine_grid(torch.stack([first, second], 1), list(images.shape), align_corners=False)
+    drawn = 0.15 * (step.uniform(n, 2, 5, 5, purpose="elastic") * 2 - 1)  # a side is 2 long
+    field = interpolate(drawn, size=images.shape[-2:], mode="bicubic", align_corners=True)
     # Outside a picture is black (-1): sampled as 0 of the picture moved up by 1.
-    return grid_sample(images + 1, grid, padding_mode="zeros", align_corners=False) - 1
+    return grid_sample(images + 1, grid + field.permute(0, 2, 3, 1), padding_mode="zeros", align_corners=False) - 1
 
 
 def start_afresh(module: nn.Module) -> None:
@@ -88,14 +93,15 @@ def train_classifier(
     ]
     peaks = [group["lr"] for group in groups]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    steps = config.steps if augment else math.ceil(config.steps / 3)
     with torch.enable_grad():
-        for i in range(config.steps):
+        for i in range(steps):
             now = step.at(i, stream=f"{step.stream}.{step.index}")
             chosen = now.generator("order")
             index = torch.randperm(len(x), generator=chosen, device=x.device)[: config.batch_size]
-            images = affine(x[index], now) if augment else x[index]
+            images = warped(x[index], now) if augment else x[index]
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * i / config.steps))
+                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * i / steps))
             loss = cross_entropy(net(images), y[index])
             optimiser.zero_grad()
             loss.backward()

@@ -66,6 +66,9 @@ class FasterRCNNConfig(BackboneConfig):
     bins: int = option(7, "a region becomes so many bins high and wide", ge=1, le=32)
     hidden: int = option(256, "units of the region head's two hidden layers", ge=1, le=8192)
     looks: int = option(1, "times a region is looked at, each time where the box of the last was", ge=1, le=5)
+    soft: float = option(
+        0.0, "soft suppression of what is found: sigma of its Gaussian; 0: the lesser of two goes", ge=0, le=10
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +152,7 @@ class DetectConfig:
     nms: float = option(
         0.0, "IoU above which the lesser of two detections of a class goes; 0: the model's own, 0.5 or 0.6", ge=0, le=1
     )
-    soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: off", ge=0, le=10)
+    soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: the model's own, mostly none", ge=0, le=10)
     limit: int = option(100, "detections a picture, at most", ge=1, le=10_000)
 
 
@@ -167,4 +170,8 @@ class MapConfig:
 
     threshold: float = option(0.01, "detections of a model below this score are not asked for", ge=0, lt=1)
     limit: int = option(100, "most detections of a model on a picture", ge=1)
+    nms: float = option(
+        0.0, "IoU above which the lesser of two detections of a class goes; 0: the model's own, 0.5 or 0.6", ge=0, le=1
+    )
+    soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: the model's own, mostly none", ge=0, le=10)
     score: float = option(0.0, "least score in the confusion matrix; 0: the one of the best F1", ge=0)

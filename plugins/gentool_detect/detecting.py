@@ -20,7 +20,8 @@ CANDIDATES = 1000  # of a picture that go into the suppression at most, best fir
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """The options of `detect`: what counts as found. nms 0: the model's own (`Detecting.overlap`)."""
+    """The options of `detect`: what counts as found. Neither nms nor soft: the model's own suppression
+    (`Detecting.overlap`, `Detecting.softness`)."""
 
     threshold: float = 0.05
     nms: float = 0.0
@@ -35,6 +36,7 @@ class Detecting:
     info: DataInfo
     backbone: nn.Module
     overlap = 0.6  # IoU above which of two detections of a class the lesser goes
+    softness = 0.0  # where it does not go: sigma by which its score is lowered instead
 
     def prepare(self, config: Any, info: DataInfo) -> None:
         if not info.classes:
@@ -62,7 +64,8 @@ class Detecting:
         if not set(options) <= known:
             raise UsageError(f"detect knows no option {sorted(set(options) - known)[0]!r}.")
         found = Found(**options)  # type: ignore[arg-type]
-        found = found if found.nms else replace(found, nms=self.overlap)
+        if not found.nms:
+            found = replace(found, nms=self.overlap, soft=found.soft or self.softness)
         training = self.training  # type: ignore[attr-defined]
         self.eval()  # type: ignore[attr-defined]
         try:

@@ -38,7 +38,12 @@ class MeanAveragePrecision:
     def update(self, batch: Batch, outputs: Samples | None = None) -> None:
         model: Any = self.context.model
         detections = model.detect(
-            batch.images, batch.extra["size"], threshold=self.config.threshold, limit=self.config.limit
+            batch.images,
+            batch.extra["size"],
+            threshold=self.config.threshold,
+            nms=self.config.nms,
+            soft=self.config.soft,
+            limit=self.config.limit,
         )
         for index, scale, found in zip(_indices(batch), batch.extra["scale"].double(), detections, strict=True):
             boxes = found.boxes.double() / scale.repeat(2)

@@ -74,6 +74,7 @@ class FasterRCNN(RegionDetector, nn.Module):
         self.shapes = anchor_shapes(self.strides, config.anchor, scales, config.ratios)
         self.rpn = ProposalNetwork(channels, self.shapes.shape[1])
         self.looks = config.looks
+        self.softness = config.soft
         self.head = RegionHead(channels * config.bins**2, config.hidden, len(info.classes))
         self.begin()
 

@@ -67,6 +67,7 @@ PRECISE: Keys = {
     "model.candidates": 100,
     "model.proposals": 60,
     "model.looks": 2,
+    "model.soft": 0.5,
     "loss.box": "giou",
     "loss.boxes": 10.0,
     "loss.quality": True,

@@ -67,6 +67,10 @@ def test_eval_draws_by_the_sampler_that_is_asked_for(cli: Callable[..., Any]) ->
         figures.append(next(v["value"] for k, v in said["reports"][0]["scalars"].items() if k.startswith("FID (")))
     assert figures[1] < figures[0] / 2
 
+    # Where nothing is drawn the settings are not silently without effect.
+    drawn = cli("eval", "vae", "--reconstruction", "--limit", "20", "--set", "sampler.temperature=0.5")
+    assert (drawn.code, "changed nothing" in drawn.err) == (0, True), drawn.err
+
     # The view that tries several solvers draws the same pictures for the same call.
     weighed = cli("eval", "diffusion", "--solver-steps", "--set", "solver-steps.n=60", "--set", "solver-steps.steps=[1, 20]",
                   "--set", 'solver-steps.solvers=["ddim", "heun"]', "--json")  # fmt: skip

@@ -106,6 +106,21 @@ def test_what_counts_as_found_is_the_users_to_say() -> None:
     assert each.boxes[each.labels == 1].tolist() == [[21, 20, 31, 30]]
 
 
+def test_a_model_has_its_own_suppression_and_the_user_another() -> None:
+    torch.manual_seed(0)
+    hard = net("detect").eval()
+    soft = net("detect", soft=0.5).eval()
+    soft.load_state_dict(hard.state_dict())
+    where = (torch.rand(1, 3, 64, 64), torch.tensor([[64, 64]]))
+
+    def found(model: Any, **options: float) -> list[float]:
+        (one,) = model.detect(*where, threshold=0.01, **options)
+        return [round(score, 6) for score in one.scores.tolist()]
+
+    assert found(soft) == found(hard, soft=0.5) != found(hard)
+    assert found(soft, nms=0.5) == found(hard, nms=0.5)
+
+
 def test_the_stages_of_a_picture_are_shown_with_and_without_its_true_boxes() -> None:
     images, size = torch.rand(1, 3, 64, 96) * 2 - 1, torch.tensor([[60, 90]])
     blank = {"size": size, "boxes": torch.zeros(1, 1, 4), "box_labels": torch.tensor([[-1]])}

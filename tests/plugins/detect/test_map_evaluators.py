@@ -74,6 +74,19 @@ def test_map_of_a_perfect_detector_is_1(pipeline):
     assert all(scalar.text() == "no objects of this size" for scalar in missing)
 
 
+@pytest.mark.parametrize("options", [{}, {"nms": 0.7}, {"soft": 0.5, "limit": 7}])
+def test_map_asks_for_what_its_options_say(pipeline, options: dict[str, float]) -> None:
+    asked = []
+
+    class Asked(Knowing):
+        def detect(self, images: Any, size: Any, **given: Any) -> Any:
+            asked.append(given)
+            return super().detect(images, size)
+
+    run(MeanAveragePrecision, Asked(pipeline), pipeline, MapConfig(**options))
+    assert asked[0] == {"threshold": 0.01, "nms": 0.0, "soft": 0.0, "limit": 100} | options
+
+
 def _truths(pipeline: Any) -> list[Any]:
     return [pipeline.split("test").target(i).boxes for i in range(12)]
 
