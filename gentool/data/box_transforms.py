@@ -52,12 +52,14 @@ def resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 
 
 def augmented(example: Example, config: BoxesConfig, rng: np.random.Generator) -> Example:
-    """The example mirrored, cut, scaled and recoloured by draws of `rng`, in this order; always so many draws."""
+    """The example mirrored, turned, cut, scaled and recoloured by draws of `rng`, in this order; always so many draws."""
     mirror, upside, cut, log_scale, *rest = rng.random(12)
     if config.flip != "none" and mirror < 0.5:
         example = flipped(example, horizontal=True)
-    if config.flip == "both" and upside < 0.5:
+    if config.flip in ("both", "all") and upside < 0.5:
         example = flipped(example, horizontal=False)
+    if config.flip == "all" and upside % 0.5 < 0.25:  # with the two above: any of the eight symmetries of a square
+        example = transposed(example)
     height, width, _ = example.image.shape
     if cut < config.crop:
         h = max(min(SMALLEST_SIDE, height), round(height * (SMALLEST_CROP + (1 - SMALLEST_CROP) * rest[0])))
@@ -81,6 +83,12 @@ def flipped(example: Example, *, horizontal: bool) -> Example:
     boxes[:, low], boxes[:, high] = side - example.boxes[:, high], side - example.boxes[:, low]
     mirrored = torch.from_numpy(example.image).flip(axis).numpy()  # NumPy copies pixel by pixel: eight times as slow
     return dataclasses.replace(example, image=mirrored, boxes=boxes)
+
+
+def transposed(example: Example) -> Example:
+    """Rows and columns in each other's place."""
+    image = torch.from_numpy(example.image).transpose(0, 1).contiguous().numpy()
+    return dataclasses.replace(example, image=image, boxes=example.boxes[:, [1, 0, 3, 2]], scale=example.scale[::-1].copy())
 
 
 def cropped(example: Example, top: int, left: int, height: int, width: int) -> Example:

@@ -141,6 +141,8 @@ class BoxPipeline:
         if self._info is None:
             data = self.split("train")
             sizes = [fitted_size(*data.size(i), self.config) for i in range(self.count("train"))]
+            if self.config.flip == "all":
+                sizes += [(width, height) for height, width in sizes]
             height, width = (max(side) for side in zip(*sizes))
             self._info = DataInfo(
                 name=self.config.name,

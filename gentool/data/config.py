@@ -83,8 +83,8 @@ class BoxesConfig(AnyData):
         0, "shorter side in pixels that pictures are resized to; 0: they never grow", ge=0, le=2048
     )
     long_side: int = option(640, "longer side in pixels that no picture exceeds", ge=16, le=2048)
-    flip: Literal["none", "horizontal", "both"] = option(
-        "horizontal", "training only: mirrored half of the time, left to right, or also upside down"
+    flip: Literal["none", "horizontal", "both", "all"] = option(
+        "horizontal", "training only: mirrored half of the time, left to right; both: or upside down; all: or turned"
     )
     jitter: float = option(1.0, "training only: enlarged or made smaller by up to this factor", ge=1, le=4)
     crop: float = option(0.0, "training only: share of the pictures of which a random part is cut out", ge=0, le=1)

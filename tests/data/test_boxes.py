@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from gentool.data.box_transforms import (
     recoloured,
     resized,
     scaled,
+    transposed,
 )
 from gentool.data.boxes import BoxPipeline
 from gentool.data.config import BoxesConfig
@@ -151,6 +154,31 @@ def test_flipped_boxes_are_the_boxes_of_flipped_masks(example: Example, horizont
     back = flipped(made, horizontal=horizontal)
     assert np.array_equal(back.boxes, example.boxes)
     assert np.array_equal(made.area, example.area)
+
+
+@settings(max_examples=50, deadline=None)
+@given(example=examples())
+def test_transposed_boxes_are_the_boxes_of_transposed_masks(example: Example) -> None:
+    made = transposed(dataclasses.replace(example, scale=np.array([2.0, 3.0])))
+    assert made.image.shape[:2] == example.image.shape[1::-1]
+    assert made.scale.tolist() == [3.0, 2.0]
+    for k in range(len(example.labels)):
+        white = mask(example, k)
+        assert np.array_equal(transposed(white).image, white.image.swapaxes(0, 1))
+        assert box_of(transposed(white).image) == made.boxes[k].tolist()
+
+
+@pytest.mark.parametrize(("flip", "kinds"), [("none", 1), ("horizontal", 2), ("both", 4), ("all", 8)])
+def test_all_symmetries_come_equally_often(flip: Any, kinds: int) -> None:
+    corner = np.zeros((6, 4, 3), np.uint8)
+    corner[0, 0] = 255
+    corner[0, 1] = 100  # so that the eight are told apart
+    example = dataclasses.replace(painted(6, 4, np.zeros((0, 4))), image=corner)
+    rng = np.random.default_rng(0)
+    config = BoxesConfig(name="scenes", flip=flip)
+    seen = Counter(augmented(example, config, rng).image.tobytes() for _ in range(800))
+    assert len(seen) == kinds
+    assert min(seen.values()) > 0.7 * 800 / kinds
 
 
 @settings(max_examples=100, deadline=None)
