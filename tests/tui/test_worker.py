@@ -61,6 +61,8 @@ async def refusal(worker: Worker, kind: str, arrays: Any = None, **fields: Any) 
 
 def test_it_says_what_a_model_can_do(run: Run, files: Path) -> None:
     async def work(worker: Worker) -> None:
+        await worker.stop()
+        worker.opened = None  # else the next request opens what another test has opened
         assert await refusal(worker, "sample") == ("refused", "No model is open; choose one first.")
         about = await opened(worker, files / "classes.safetensors")
         assert (about["model"], about["latent"], about["step"]) == ("imp", 3, 3)
