@@ -309,7 +309,7 @@ def run_costs(run: RunView) -> dict[str, str]:
     if isinstance(parameters, int):
         found["parameters"] = units.number(parameters)
     batch, window = run.config.get("train.batch_size"), run.config.get("data.window")
-    on_cpu = bool(run.cpu_seconds) and "threads" in str(run.meta.get("device"))  # a GPU's work takes none
+    on_cpu = bool(run.cpu_seconds) and " thread" in str(run.meta.get("device"))  # a GPU's work takes none
     seconds = run.cpu_seconds if on_cpu else run.seconds
     if seconds and run.step and isinstance(batch, int):
         rate = batch * run.step / seconds

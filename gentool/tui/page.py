@@ -42,7 +42,8 @@ class KeyBar(Bar):
         parts: list[Part] = []
         seen: set[str] = set()
         room = self.size.width - 8  # for the help at the right end
-        for _, binding, enabled, _ in self.screen.active_bindings.values():
+        bindings = self.screen.active_bindings
+        for _, binding, enabled, _ in bindings.values():
             if not binding.show or not enabled or binding.action in seen or not binding.description:
                 continue
             seen.add(binding.action)
@@ -53,7 +54,8 @@ class KeyBar(Bar):
             if room < 0:
                 break
             parts += [Part(apart), Part(f"{key} ", "key", action), Part(binding.description, "soft", action)]
-        self.show(parts, [Part("? ", "key", "app.help"), Part("help", "soft", "app.help")])
+        key = "?" if "question_mark" in bindings else "f1"  # a text field takes the ? as text
+        self.show(parts, [Part(f"{key} ", "key", "app.help"), Part("help", "soft", "app.help")])
 
 
 class Page(Screen[None], inherit_bindings=False):

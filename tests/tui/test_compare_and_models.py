@@ -131,5 +131,11 @@ def test_models(drive, home, monkeypatch):
         await pilot.resize_terminal(60, 16)
         await pilot.pause()
         assert "vae" in text_of(app)
+        app.screen.grid.go_to("ae")
+        for width in (80, 120, 200):
+            await pilot.resize_terminal(width, 40)
+            await until(pilot, lambda: " doi:10.1126/science.1127647" in text_of(app))  # hung, in one piece
+            assert "…" not in "".join(text_of(app).splitlines()[1:])
+            assert ("whose walks are the samples" in text_of(app)) == (width == 200)
 
     drive(home, play, size=(140, 50))

@@ -139,6 +139,34 @@ def test_the_page(drive: Any, tmp_path: Path) -> None:
     drive(tmp_path, play, size=(120, 40))
 
 
+def test_help_stands_beside_the_settings_where_there_is_room_and_below_them_whole(drive: Any, tmp_path: Path) -> None:
+    async def play(app: Any, pilot: Any) -> None:
+        app.action_tab("launch")
+        await pilot.pause()
+        page = app.screen
+        grid = page.grid
+        await until(pilot, lambda: grid.rows and app.focused is grid)
+        page.choose_model("sequence")
+        grid.go_to("model.task")
+        await pilot.pause()
+        assert grid.row.key == "model.task"
+        shown = text_of(app)
+        assert "…" not in shown
+        below = " ".join(" ".join(line.split()) for line in shown.splitlines()[grid.size.height :])
+        assert f"{grid.row.setting.help} ({grid.row.setting.allowed})" in below
+        page.recipe.change("train.steps", -1)
+        page._fill()
+        grid.go_to("train.steps")
+        await pilot.pause()
+        assert next(line for line in text_of(app).splitlines() if line.split()[:1] == ["steps"]).split()[-1] == "wrong"
+        await pilot.resize_terminal(200, 60)
+        await pilot.pause()
+        assert grid.row.key == "train.steps"
+        assert grid.row.problem in text_of(app)
+
+    drive(tmp_path, play, size=(80, 24))
+
+
 @pytest.mark.slow
 def test_a_run_is_started_from_the_page_and_goes_on_by_itself(drive: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

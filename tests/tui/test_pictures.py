@@ -125,6 +125,31 @@ def test_boxes_above_the_threshold_with_words_when_zoomed() -> None:
     asyncio.run(play())
 
 
+def test_where_not_all_fit_it_says_which_are_seen() -> None:
+    async def play() -> None:
+        app = Stage()
+        async with app.run_test(size=(40, 14)) as pilot:
+            shown = app.query_one(Pictures)
+
+            def said() -> list[str]:
+                assert shown._page is not None
+                return [label.text for label in shown._page.labels]
+
+            shown.show(Album(np.zeros((2, 28, 28, 1), np.uint8)))
+            assert said() == []
+            shown.show(Album(np.zeros((50, 28, 28, 1), np.uint8)))
+            seen = shown._layout.shown
+            assert said() == [f"1-{seen} of 50"]
+            shown.action_edge(1)
+            await pilot.pause()
+            assert said()[0].endswith("-50 of 50")
+            shown.action_zoom()
+            await pilot.pause()
+            assert said() == []
+
+    asyncio.run(play())
+
+
 def test_without_pictures_it_says_so_and_few_colours_get_shades() -> None:
     async def play() -> None:
         app = Stage()

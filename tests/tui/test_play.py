@@ -17,6 +17,7 @@ from gentool.tui.player.latent import LatentStage
 from gentool.tui.player.player import Player
 from gentool.tui.screens.play import PlayerPage, PlayPage, Source, shipped_sources
 from gentool.tui.widgets.fields import Choice, FieldRow
+from gentool.tui.widgets.grid import Grid
 from gentool.tui.widgets.slider import Slider
 
 PLUGIN = Path(imp.__file__)
@@ -67,6 +68,12 @@ def test_what_can_be_played_with(drive: Any, tmp_path: Path) -> None:
         for words in ("vae", "pixelcnn", "mnist", "tinyshakespeare"):
             assert words in text_of(app)
         await pilot.press("j", "j", "r")
+        await pilot.pause()
+        lines = text_of(app).splitlines()
+        assert "⏎ Play" in lines[-1]
+        about = app.screen.query_one(Grid).row.about
+        assert about in " ".join(line.strip() for line in lines[-4:-1])  # whole, where the column has no room
+        assert not any("…" in line for line in lines)
         await pilot.press("enter")
         assert isinstance(app.screen, PlayerPage)
         assert not app.worker.alive or app.worker.pid

@@ -66,6 +66,9 @@ def test_filter_as_you_type(drive, home):
         await pilot.pause()
         assert ends(app) == "32"
         assert "2 of 3" in text_of(app)
+        foot = text_of(app).splitlines()[-1]
+        assert "Filter" not in foot
+        assert "f1 help" in foot
         await pilot.press("space", *"loss<0.5")
         await until(pilot, lambda: ends(app) == "3")  # every log is read, in a thread
         await pilot.press("enter")

@@ -52,7 +52,8 @@ class DrawStage(Stage):
     DrawStage #sure { margin: 1 0 0 0; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        binding("d,ctrl+j", "draw", "Draw", show=True, key_display="d"),
+        binding("d", "draw", "Draw", show=True),
+        binding("ctrl+j", "draw", "Draw", show=True),
         binding("r", "another", "Another seed", show=True),
         binding("i", "ask", "Type a prompt or a path"),
         binding("c", "copy", "Copy the text"),

@@ -51,7 +51,7 @@ class LaunchPage(Page):
     LaunchPage #foot { height: auto; padding: 0 2; background: $surface; }
     LaunchPage #find { background: $panel; margin: 0 1; display: none; }
     LaunchPage #edit { background: $cursor; display: none; }
-    LaunchPage #about { height: auto; max-height: 3; color: $soft; }
+    LaunchPage #about { height: auto; max-height: 5; color: $soft; }
     LaunchPage #about.wrong { color: $bad; }
     LaunchPage #command { height: auto; max-height: 5; color: $live; }
     """
@@ -68,8 +68,9 @@ class LaunchPage(Page):
         columns = (
             Column("key", "SETTING", 18, sorts=False),
             Column("value", "VALUE", 18, grow=1, most=30, sorts=False),
-            Column("source", "FROM", 8, grow=1, most=18, priority=2, sorts=False),
-            Column("about", "", 20, grow=8, priority=1, sorts=False),
+            Column("source", "FROM", 8, grow=1, most=18, priority=1, sorts=False),
+            # Cut to a few words it says nothing: where it has no room the line below says it of one setting at a time.
+            Column("about", "", 44, grow=8, priority=2, sorts=False),
         )
         yield Input(placeholder="part of a setting's name or help", id="find", compact=True)
         yield Settings(columns, self._cell, lambda item: item.key, id="settings")
@@ -137,6 +138,8 @@ class LaunchPage(Page):
                 return [("‹ ", "soft"), (words, style), (" ›", "soft")]
             return f"  {words}", style
         if key == "source":
+            if item.problem:
+                return "wrong", "bad"  # in words too: the reason may have no room, and not every terminal has red
             return ("" if item.source in ("default", "model default") else item.source), "soft"
         return (item.problem, "bad") if item.problem else (item.setting.help, "soft")
 

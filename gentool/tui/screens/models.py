@@ -23,6 +23,7 @@ from gentool.tui.page import Page, binding
 from gentool.tui.widgets.facts import facts_content, heading
 from gentool.tui.widgets.grid import Cell, Column, Grid
 
+WITH_SUMMARIES, CARD = 130, 60  # cells: the table where summaries are whole, and the least that is left for a card then
 _LOOK = {"loaded": ("✓", "good"), "broken": ("✗", "bad"), "disabled": ("‖", "soft")}
 
 
@@ -35,13 +36,21 @@ class Entry:
     plugin: Plugin | None = None
 
 
+class Card(VerticalScroll):
+    """What is said of the entry under the cursor; its lines are broken by how wide it came out."""
+
+    def on_resize(self) -> None:
+        if isinstance(self.screen, ModelsPage):
+            self.screen.tell_again()
+
+
 class ModelsPage(Page):
     """Models on the left, everything about one on the right."""
 
     TAB = "models"
     AUTO_FOCUS = "#models"
     CSS = """
-    ModelsPage #models { width: 44%; min-width: 36; max-width: 80; padding: 0 0 0 1; }
+    ModelsPage #models { width: 36; padding: 0 0 0 1; }
     ModelsPage #about { width: 1fr; padding: 0 2; scrollbar-size-vertical: 1; }
     ModelsPage #about Static { width: 1fr; height: auto; }
     """
@@ -59,11 +68,11 @@ class ModelsPage(Page):
             Column("name", "MODEL", 16, grow=1, most=18, sorts=False),
             Column("ships", "SHIPS", 5, right=True, sorts=False),
             Column("runs", "RUNS", 4, right=True, sorts=False),
-            Column("about", "", 16, grow=6, priority=1, sorts=False),
+            Column("about", "", 60, grow=6, priority=1, sorts=False),
         )
         with Horizontal():
             yield Grid[Entry](columns, self._cell, lambda entry: entry.name, id="models")
-            with VerticalScroll(id="about", can_focus=False):
+            with Card(id="about", can_focus=False):
                 yield Static("", id="card", markup=False)
 
     def on_mount(self) -> None:
@@ -115,13 +124,18 @@ class ModelsPage(Page):
             self.query_one("#about", VerticalScroll).scroll_home(animate=False)
 
     def _tell(self, entry: Entry) -> None:
-        wide = self.query_one("#about", VerticalScroll).size.width - 5
+        wide = self.query_one("#about", VerticalScroll).size.width - 1  # the scroll bar
         self.query_one("#card", Static).update(about(entry, max(wide, 30)))
 
     def on_resize(self) -> None:
         super().on_resize()
+        # The summaries stand beside the names whole, or not at all: the card says them anyway.
+        self.grid.styles.width = WITH_SUMMARIES if self.size.width >= WITH_SUMMARIES + CARD else None
+
+    def tell_again(self) -> None:
+        """Break the lines of the card anew."""
         if self.grid.row is not None:
-            self.call_after_refresh(self._tell, self.grid.row)
+            self._tell(self.grid.row)
 
     @on(Grid.Chosen, "#models")
     def _chosen(self) -> None:

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from gentool.runs.reader import RunView
+from gentool.show.text import safe_text
 from gentool.tui.page import Page, Pane, binding
 from gentool.tui.player.player import Player
 from gentool.tui.widgets.bar import Part
@@ -48,6 +49,12 @@ def run_source(run: RunView) -> Source:
     return Source(str(run.path), run.model, run.name, f"{run.data}  {step}".strip(), fields)
 
 
+class Sources(Grid[Source]):
+    """The table of them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [binding("enter,l", "choose", "Play", show=True)]
+
+
 class PlayPage(Page):
     """The models that can be played with."""
 
@@ -55,6 +62,7 @@ class PlayPage(Page):
     CSS = """
     PlayPage Grid { margin: 1 1 0 1; }
     PlayPage #hint { height: auto; padding: 1 2 0 2; color: $soft; }
+    PlayPage #about { height: auto; padding: 0 2; background: $surface; color: $soft; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [binding("r", "again", "Look for models again")]
 
@@ -62,10 +70,11 @@ class PlayPage(Page):
         yield Static("A model that ships, or the newest checkpoint of a run: enter starts it.", id="hint", markup=False)
         columns = [
             Column("model", "MODEL", 12),
-            Column("which", "CHECKPOINT OR RUN", 20, grow=2, most=44),
-            Column("about", "ABOUT", 10, grow=3, most=90, priority=1),
+            Column("which", "CHECKPOINT OR RUN", 24, grow=1, most=44),
+            Column("about", "ABOUT", 48, grow=8, most=100, priority=1),
         ]
-        yield Grid[Source](columns, _cell, lambda source: source.key, id="sources")
+        yield Sources(columns, _cell, lambda source: source.key, id="sources")
+        yield Static("", id="about", markup=False)
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -86,6 +95,12 @@ class PlayPage(Page):
         super().on_screen_resume()
         if self.is_mounted:
             self.action_again()
+
+    def on_grid_moved(self, event: Grid.Moved) -> None:
+        """Say below what the table may have had to cut."""
+        event.stop()
+        source: Source | None = event.row
+        self.query_one("#about", Static).update(safe_text(source.about) if source is not None else "")
 
     def on_grid_chosen(self, event: Grid.Chosen) -> None:
         event.stop()

@@ -265,6 +265,9 @@ class RunsPage(Page):
     def action_filter(self) -> None:
         self.query_one("#filter", Input).focus()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "filter" or not isinstance(self.app.focused, Input)  # there a / is typed
+
     def action_sort(self) -> None:
         at = ORDERS.index(self.sort) if self.sort in ORDERS else -1
         key = ORDERS[(at + 1) % len(ORDERS)]

@@ -185,6 +185,8 @@ class Pictures(Widget, can_focus=True):
                     words = clip(safe_text(album.caption(i)), layout.width)
                     at = x + (layout.width - cell_width(words)) // 2
                     labels.append(Label(at, (y + layout.height + 1) // 2, words, self._words("pictures--word")))
+        if words := self._which_of():
+            labels.append(Label(width - cell_width(words), lines - 1, words, self._words("pictures--word")))
 
     def _paint_one(self, album: Album, page: Pixels, labels: list[Label]) -> None:
         image = album.image(self.chosen)
@@ -221,6 +223,16 @@ class Pictures(Widget, can_focus=True):
         seen = max(1, self._layout.shown // self._layout.columns)
         last = max(0, -(-len(self._order) // self._layout.columns) - seen)
         self._first = min(max(min(self._first, row), row - seen + 1), last)
+
+    def _which_of(self) -> str:
+        """Which pictures are seen, where not all of them are."""
+        start = self._first * self._layout.columns
+        before, seen = (
+            sum(i is not None for i in part)
+            for part in (self._order[:start], self._order[start:][: self._layout.shown])
+        )
+        n = len(self._order) - self._order.count(None)
+        return f"{before + 1}-{before + seen} of {n}" if seen < n else ""
 
     def _edge(self, i: int) -> Color | None:
         """The colour of a picture's frame, if it has one."""
