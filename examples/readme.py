@@ -86,7 +86,7 @@ def models_block() -> str:
     commands = ["", "The commands, each with its seed 0; `gentool info MODEL` shows every score of a card:", "", "```"]
     for name, key, card in cards():
         paper = PAPERS.get((name, key), "not reported")
-        minutes = spent(card) if "threads" in card["device"] else card["device"]
+        minutes = spent(card) if " thread" in card["device"] else card["device"]
         size = f"{card['parameters'] / 1e6:.2f} M"
         lines.append(f"| {name} | {key} | {shown_scores(card)} | {paper} | {size} | {minutes} |")
         commands.append(card["command"])
