@@ -81,6 +81,7 @@ MADE: Mapping[str, Keys] = {
         "train.ema": 0.9995,
         "train.precision": "bf16",
         "optim.model.lr": 5e-3,
+        "optim.model.weight_decay": 0.1,
         "validation.every": 5000,
         "checkpoint.every": 5000,
         "preview.every": 10_000,
