@@ -65,12 +65,17 @@ def pane(name: str, *pressed: str, model: str = "gan") -> Play:
     return play
 
 
-async def drawn(app: Any, pilot: Any) -> None:
-    """Wait until the model that is played with has drawn."""
+async def said(app: Any, pilot: Any, words: str) -> None:
+    """Wait until the model that is played with says so."""
     for _ in range(600):
         await pilot.pause(0.1)
-        if " in " in "".join(part.text for bar in app.screen.query("#state") for part in bar.right):
+        if words in "".join(part.text for bar in app.screen.query("#state") for part in bar.right):
             return
+
+
+async def drawn(app: Any, pilot: Any) -> None:
+    """Wait until it has drawn."""
+    await said(app, pilot, " in ")
 
 
 def played() -> Play:
@@ -84,7 +89,7 @@ def played() -> Play:
     return play
 
 
-def shipped(model: str, *pressed: str) -> Play:
+def shipped(model: str) -> Play:
     """Play with the checkpoint of a model that ships."""
 
     async def play(app: Any, pilot: Any) -> None:
@@ -93,9 +98,31 @@ def shipped(model: str, *pressed: str) -> Play:
         app.action_tab("play")
         app.push_screen(PlayerPage(next(source for source in shipped_sources() if source.model == model)))
         await drawn(app, pilot)
-        await keys(*pressed)(app, pilot)
-        if pressed:
-            await drawn(app, pilot)
+
+    return play
+
+
+def looked() -> Play:
+    """The shipped detector on a picture whose path is typed."""
+
+    async def play(app: Any, pilot: Any) -> None:
+        from PIL import Image
+        from textual.widgets import Input
+
+        from gentool.data.scenes import render
+        from gentool.tui.screens.play import PlayerPage, shipped_sources
+
+        file = Path(tempfile.gettempdir()) / "scene.png"
+        Image.fromarray(render(5).image).save(file)
+        app.action_tab("play")
+        app.push_screen(PlayerPage(next(source for source in shipped_sources() if source.model == "detect")))
+        await said(app, pilot, "Ready")
+        await pilot.pause(1.0)
+        field = app.screen.query_one("#path", Input)
+        field.focus()
+        field.value = str(file)
+        await keys("enter")(app, pilot)
+        await drawn(app, pilot)
 
     return play
 
@@ -124,7 +151,7 @@ def screens() -> dict[str, Play]:
     found["samples-text"] = pane("samples", model="charlm")
     found["samples-attention"] = pane("samples", "v", model="seq2seq")
     found |= {f"play-{model}": shipped(model) for model in ("vae", "charlm")}
-    found["play-detect"] = shipped("detect", "d")
+    found["play-detect"] = looked()
     found["samples-boxes"] = pane("samples", model="detect")
     found["samples-true-boxes"] = pane("samples", "b", "enter", model="detect")
     found |= {"compare": compare(), "compare-curves": compare("2", "+"), "compare-samples": compare("3")}
