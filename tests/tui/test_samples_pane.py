@@ -75,6 +75,7 @@ def test_going_through_the_steps(drive, home):
     async def play(app, pilot):
         pane = await opened(app, pilot)
         assert "step 300" in text_of(app)
+        await until(pilot, lambda: app.focused is pane.query_one("#look"))
         for key, step, value in (("comma", 200, 20), ("comma", 100, 10), ("comma", 100, 10), ("full_stop", 200, 20),
                                  ("greater_than_sign", 300, 30), ("less_than_sign", 100, 10)):  # fmt: skip
             await pilot.press(key)

@@ -72,7 +72,11 @@ class SamplesPane(Pane):
         self.tick()
 
     def focus_first(self) -> None:
-        self.sight.front.focus()
+        for sight in self.query(Sight):  # none where the pane is gone by now
+            if sight.front is not sight:
+                sight.front.focus()
+            elif self.display:  # it has not made its parts yet
+                self.set_timer(0.05, self.focus_first)
 
     @property
     def sight(self) -> Sight:
