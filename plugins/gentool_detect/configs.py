@@ -145,14 +145,20 @@ class SingleObjectLossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectConfig:
-    """sampler.* of `detections`."""
+class Suppression:
+    """Which of several detections of one thing stay: what samplers and evaluators ask of `detect`."""
 
-    threshold: float = option(0.05, "score below which nothing counts as found", ge=0, le=1)
     nms: float = option(
         0.0, "IoU above which the lesser of two detections of a class goes; 0: the model's own, 0.5 or 0.6", ge=0, le=1
     )
     soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: the model's own, mostly none", ge=0, le=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig(Suppression):
+    """sampler.* of `detections`."""
+
+    threshold: float = option(0.05, "score below which nothing counts as found", ge=0, le=1)
     limit: int = option(100, "detections a picture, at most", ge=1, le=10_000)
 
 
@@ -165,13 +171,9 @@ class StagesConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapConfig:
+class MapConfig(Suppression):
     """Options of `map`."""
 
     threshold: float = option(0.01, "detections of a model below this score are not asked for", ge=0, lt=1)
     limit: int = option(100, "most detections of a model on a picture", ge=1)
-    nms: float = option(
-        0.0, "IoU above which the lesser of two detections of a class goes; 0: the model's own, 0.5 or 0.6", ge=0, le=1
-    )
-    soft: float = option(0.0, "soft suppression: sigma of its Gaussian; 0: the model's own, mostly none", ge=0, le=10)
     score: float = option(0.0, "least score in the confusion matrix; 0: the one of the best F1", ge=0)
